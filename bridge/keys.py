@@ -6,15 +6,28 @@ The braces are a Redis Cluster hash tag: all streams of a pair, and all of an ac
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 
 from msgspec import Struct
 
 from bridge.model import PUBLIC_CHANNELS, Channel
 
-__all__ = ["Keys", "StreamKey"]
+__all__ = ["Keys", "StreamKey", "checked_namespace"]
 
 _CHANNELS = frozenset(str(channel) for channel in Channel)
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]*").fullmatch
 _INTERVAL = re.compile(r"[1-9][0-9]{0,8}[smhd]").fullmatch
+
+
+def checked_namespace(text: str) -> str:
+    """The value of an option ``--namespace``; empty for none.
+
+    Raises:
+        ArgumentTypeError: keys cannot begin with it.
+    """
+    if not _NAMESPACE(text):
+        raise ArgumentTypeError(f"{text!r} should be letters, digits, '_', '.' and '-' only")
+    return text
 
 
 class StreamKey(Struct, frozen=True):

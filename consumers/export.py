@@ -31,12 +31,16 @@ def paths(folder: Path, keys: Keys, key: str, form: str) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}.{form}"), path.with_name(f"{path.name}.gaps.{form}")
 
 
-def export(client: Redis, keys: Keys, key: str, *, after: str, end: str, folder: Path, form: str) -> Exported:
+def export(
+    client: Redis, keys: Keys, key: str, *, after: str, end: str, folder: Path, form: str, fresh: bool = False
+) -> Exported:
     """Write the entries after the ID ``after`` (``""``: all) up to ``end``; ``form`` is one of ``sinks.FORMATS``.
+
+    With ``fresh``, no file is replaced.
 
     Raises:
         MissingLibraryError: pyarrow is not installed, and ``form`` needs it.
-        FilesError: a file cannot be written.
+        FilesError: a file cannot be written, or is there and ``fresh``.
         redis.exceptions.RedisError, OSError: any error of redis-py.
     """
     path, beside = paths(folder, keys, key, form)
@@ -45,12 +49,12 @@ def export(client: Redis, keys: Keys, key: str, *, after: str, end: str, folder:
     finder = GapFinder(after, lambda before: is_oldest(client, key, before), counted=bool(field_names(keys, key)))
     gaps: list[Gap] = []
     rows = 0
-    with open_sink(path, form, keys, key, first) as sink:
+    with open_sink(path, form, keys, key, first, fresh=fresh) as sink:
         for page in chain([first] if first else [], found):
             gaps += finder.take(page)
             rows += len(page)
             sink.write(page)
-    write_gaps(beside, form, gaps)
+    write_gaps(beside, form, gaps, fresh=fresh)
     return Exported(path, rows, len(gaps))
 
 

@@ -14,7 +14,17 @@ from urllib.parse import quote
 from bridge.errors import BridgeError
 from bridge.keys import Keys
 
-__all__ = ["FilesError", "MissingLibraryError", "arrow", "atomic", "library", "replace", "stream_path", "unfinished"]
+__all__ = [
+    "FileThereError",
+    "FilesError",
+    "MissingLibraryError",
+    "arrow",
+    "atomic",
+    "library",
+    "replace",
+    "stream_path",
+    "unfinished",
+]
 
 _UNFINISHED = ".unfinished-"
 
@@ -26,6 +36,12 @@ class FilesError(BridgeError):
     def of(cls, path: Path, error: OSError) -> FilesError:
         """From an error of the operating system."""
         return cls(f"{error.filename or path}: {error.strerror or error}")
+
+
+class FileThereError(FilesError):
+    """A file that exists, and is not to be replaced."""
+
+    exit_code = 1
 
 
 class MissingLibraryError(BridgeError):
@@ -69,12 +85,13 @@ def stream_path(keys: Keys, key: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic(path: Path, named: Callable[[], Path] = Path) -> Iterator[Path]:
+def atomic(path: Path, named: Callable[[], Path] = Path, *, fresh: bool = False) -> Iterator[Path]:
     """A path to write to; what was written is at ``path`` when the block ends, and nothing is if it fails.
 
-    ``named`` may give it another name at the end, in the same folder.
+    ``named`` may give it another name at the end, in the same folder. ``fresh``: nothing is replaced.
 
     Raises:
+        FileThereError: another file has come to be there meanwhile, and ``fresh`` is set.
         FilesError: it cannot be written, for example because the disk is full.
     """
     # Not with the suffix of the file: a pattern may match hidden files, too.
@@ -84,7 +101,10 @@ def atomic(path: Path, named: Callable[[], Path] = Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        replace(temporary, path.parent / named() if named().name else path)
+        target = path.parent / named() if named().name else path
+        if fresh:
+            _link(temporary, target)
+        replace(temporary, target)
     except OSError as error:
         raise FilesError.of(path, error) from None
     finally:
@@ -105,6 +125,19 @@ def replace(source: Path, target: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Have a file at ``target`` if there is none; file systems without links cannot do both at once.
+
+    Raises:
+        FileThereError: there is one.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        if target.exists():
+            raise FileThereError(f"{target}: is there already, and was not replaced") from None
 
 
 def unfinished(folder: Path) -> list[Path]:

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bridge.errors import RedisUnavailableError
-from bridge.keys import Keys, StreamKey
+from bridge.keys import Keys, StreamKey, checked_namespace
+from bridge.pem import check_certificate, check_key
 from bridge.printable import printable
 from bridge.process.lifecycle import end_on_signals, run_loop
 from bridge.process.output import QueuedText, before_end, open_missing_streams, queued_output
@@ -30,6 +31,8 @@ from consumers.monitor import HttpAddress, http_address
 from consumers.notices import Notices
 
 __all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
+
+T = TypeVar("T")
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _URL = "TICKBRIDGE_REDIS__URL"
@@ -61,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         for name, what in _FILES.items():
             option = f"--redis-{name.replace('_', '-')}"
             self.add_argument(option, metavar="FILE", help=f"{what} (default: TICKBRIDGE_REDIS__{name.upper()})")
-        self.add_argument("--namespace", help="prefix of all keys")
+        self.add_argument("--namespace", type=checked_namespace, help="prefix of all keys")
         self.add_argument("--exchange", help="only this exchange")
         self.add_argument(
             "--http",
@@ -79,7 +82,7 @@ class Parser(argparse.ArgumentParser):
         if parsed.redis is None:
             parsed.redis = env(_URL)
         if parsed.namespace is None:
-            parsed.namespace = env("TICKBRIDGE_NAMESPACE", "")
+            parsed.namespace = self._of_environment("TICKBRIDGE_NAMESPACE", checked_namespace, "")
         for name in _FILES:
             if getattr(parsed, f"redis_{name}") is None:
                 setattr(parsed, f"redis_{name}", env(f"TICKBRIDGE_REDIS__{name.upper()}"))
@@ -94,16 +97,23 @@ class Parser(argparse.ArgumentParser):
         host, port = (os.environ.get(f"TICKBRIDGE_HTTP__{name}", "") for name in ("HOST", "PORT"))
         if not port:
             return HttpAddress(host or "127.0.0.1", self.http_port, explicit=False)
+        return self._of_environment("TICKBRIDGE_HTTP__PORT", http_address)
+
+    def _of_environment(self, name: str, convert: Callable[[str], T], default: str = "") -> T:
         try:
-            return http_address(port)
+            return convert(os.environ.get(name, default))
         except argparse.ArgumentTypeError as mistake:
-            self.error(f"TICKBRIDGE_HTTP__PORT: {mistake}")
+            self.error(f"{name}: {mistake}")
 
     def settle(self, parsed: argparse.Namespace) -> argparse.Namespace:
         """Replace ``redis`` by a `Topology`, with its certificate files."""
         files = {name: getattr(parsed, f"redis_{name}") for name in _FILES}
         for path in filter(None, files.values()):
             self._read(path)
+        for path in filter(None, (files["ca_file"], files["cert_file"])):
+            self._check(path, check_certificate)
+        if files["key_file"] and files["cert_file"]:
+            self._check(files["key_file"], check_key, files["cert_file"])
         file = os.environ.get("TICKBRIDGE_REDIS__URL_FILE")
         url = parsed.redis or (self._read(file).strip() if file else DEFAULT_URL)
         try:
@@ -117,6 +127,12 @@ class Parser(argparse.ArgumentParser):
         if url is None:
             return f"{file} (TICKBRIDGE_REDIS__URL_FILE)" if file else "the default"
         return _URL if url == os.environ.get(_URL) else "argument --redis"
+
+    def _check(self, path: str, check: Callable[..., None], *more: str) -> None:
+        try:
+            check(path, *more)
+        except ValueError as error:
+            self.error(f"{path} {error}")
 
     def _read(self, path: str) -> str:
         try:

@@ -94,14 +94,14 @@ class ParquetFile:
 
 @contextlib.contextmanager
 def parquet_file(
-    path: Path, schema: Any, metadata: dict[str, str], named: Callable[[], Path] = Path
+    path: Path, schema: Any, metadata: dict[str, str], named: Callable[[], Path] = Path, *, fresh: bool = False
 ) -> Iterator[ParquetFile]:
-    """A Parquet file; ``metadata``, which may be filled until the end, is put into it; ``named`` as in `files.atomic`.
+    """A Parquet file; ``metadata``, which may be filled until the end, is put into it; ``named`` and ``fresh`` as in `files.atomic`.
 
     Raises:
         FilesError: it cannot be written.
     """
-    with atomic(path, named) as temporary, temporary.open("wb") as raw:
+    with atomic(path, named, fresh=fresh) as temporary, temporary.open("wb") as raw:
         file = ParquetFile(raw, schema)
         try:
             yield file
@@ -112,44 +112,46 @@ def parquet_file(
 
 
 @contextlib.contextmanager
-def open_sink(path: Path, form: str, keys: Keys, key: str, first: Page | None) -> Iterator[Sink]:
-    """A file for the pages of a stream; ``first`` is the first of them.
+def open_sink(
+    path: Path, form: str, keys: Keys, key: str, first: Page | None, *, fresh: bool = False
+) -> Iterator[Sink]:
+    """A file for the pages of a stream; ``first`` is the first of them; ``fresh`` as in `files.atomic`.
 
     Raises:
         FilesError: it cannot be written.
     """
     if form == "jsonl":
-        with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
+        with atomic(path, fresh=fresh) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
             yield _Lines(lines.write, key)
         return
     columns = Columns(keys, key, first)
     if form == "parquet":
-        with parquet_file(path, columns.schema, {}) as file:
+        with parquet_file(path, columns.schema, {}, fresh=fresh) as file:
             yield _Batches(columns, file.write)
         return
     write = library("pyarrow.csv").CSVWriter
-    with atomic(path) as temporary, temporary.open("wb") as raw, write(raw, columns.schema) as table:
+    with atomic(path, fresh=fresh) as temporary, temporary.open("wb") as raw, write(raw, columns.schema) as table:
         yield _Batches(columns, table.write_batch)
 
 
-def write_gaps(path: Path, form: str, gaps: Sequence[Gap]) -> None:
-    """Write a table of gaps.
+def write_gaps(path: Path, form: str, gaps: Sequence[Gap], *, fresh: bool = False) -> None:
+    """Write a table of gaps; ``fresh`` as in `files.atomic`.
 
     Raises:
         FilesError: it cannot be written.
     """
     if form == "jsonl":
-        with atomic(path) as temporary:
+        with atomic(path, fresh=fresh) as temporary:
             rows = (msgspec.json.encode(structs.asdict(gap)) for gap in gaps)
             temporary.write_text("".join(printable_json(row) + "\n" for row in rows), encoding="utf-8")
         return
     table = gap_table(gaps)
     if form == "parquet":
-        with parquet_file(path, table.schema, {}) as file:
+        with parquet_file(path, table.schema, {}, fresh=fresh) as file:
             for batch in table.to_batches():
                 file.write(batch)
         return
-    with atomic(path) as temporary, temporary.open("wb") as raw:
+    with atomic(path, fresh=fresh) as temporary, temporary.open("wb") as raw:
         library("pyarrow.csv").write_csv(table, raw)
 
 

@@ -25,6 +25,7 @@ from bridge.chaos.world import DEAD_AFTER, World, build
 from bridge.demo.guardian import remove
 from bridge.demo.processes import ProcessFailedError
 from bridge.demo.showing import Showing
+from bridge.files import make_folder
 from bridge.redis.errors import FAILURES
 
 __all__ = ["ChaosSettings", "run"]
@@ -80,7 +81,7 @@ class _Chaos(Showing):
         settings, report = self._settings, self._report
         kept = settings.directory is not None
         directory = settings.directory or Path(tempfile.mkdtemp(prefix="tickbridge-chaos-"))
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory, "--dir", "chaos")
         report.directory = str(directory)
         try:
             self._progress("starting: Redis, simulated exchanges, connectors with standbys, consumers")

@@ -11,7 +11,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from bridge.config import RedisSettings
 from bridge.errors import RedisUnavailableError
 from bridge.redis.connections import may_end_connections
-from bridge.redis.errors import explained
+from bridge.redis.errors import explained, refuse_replica
 from bridge.redis.topology import Kind, masters
 
 __all__ = ["probe_redis"]
@@ -99,11 +99,7 @@ def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(numbers) == len(_OLDEST) and numbers < _OLDEST:
         raise RedisUnavailableError(settings.address, f"version {version} is too old; 6.2 or newer is required")
-    if info.get("role") in ("slave", "replica"):
-        raise RedisUnavailableError(
-            settings.address,
-            f"this is a read-only replica; use its master {info.get('master_host')}:{info.get('master_port')}",
-        )
+    refuse_replica(settings.address, info)
     if info.get("redis_mode") == "cluster" and settings.topology.kind is Kind.SERVER:
         raise RedisUnavailableError(
             settings.address,
@@ -112,7 +108,13 @@ def _findings(settings: RedisSettings, info: dict[str, Any]) -> list[str]:
     product = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     found = [product]
     policy = info.get("maxmemory_policy", "noeviction")
-    if info.get("maxmemory") and policy not in ("noeviction", ""):
+    limit, used = (int(info.get(name) or 0) for name in ("maxmemory", "used_memory"))
+    keeps_all = policy in ("noeviction", "")
+    # What Redis does not count: buffers of replicas and of the append-only file.
+    if limit and keeps_all and used - int(info.get("mem_not_counted_for_evict") or 0) > limit:
+        words = f"its memory is full, and it takes no entries: {used:,} bytes are used, and maxmemory is {limit:,}"
+        raise RedisUnavailableError(settings.address, f"{words}; raise maxmemory, or delete what is not needed")
+    if limit and not keeps_all:
         found.append(
             f"maxmemory-policy is {policy}: under memory pressure whole streams may be deleted; use noeviction"
         )

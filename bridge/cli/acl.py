@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli.common import add_config_option, load, select_connectors
+from bridge.keys import checked_namespace
 
 if TYPE_CHECKING:
     from bridge.config import Settings
@@ -40,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="only users of these accounts (and wallets)",
     )
-    parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
+    parser.add_argument("--namespace", type=checked_namespace, help="prefix of all keys (default: the config's)")
     parser.add_argument("--user", metavar="NAME", help="name of the user, if there is only one (default: tickbridge-…)")
     parser.add_argument(
         "--password-file",

@@ -62,9 +62,11 @@ def load_again(path: Path | None) -> Settings:
     """Like `load`, for a process that runs: its logs stay as they are.
 
     Raises:
-        ConfigError: all mistakes at once.
+        ConfigError: all mistakes at once, or there are no connectors.
     """
-    return _loaded(path).settings
+    settings = _loaded(path).settings
+    select_connectors(settings, ())
+    return settings
 
 
 def load_with_origins(path: Path | None) -> Loaded:

@@ -102,10 +102,18 @@ def run(options: argparse.Namespace) -> int:
         ConfigError: a pair, the server's URL or the directory cannot be used.
         BridgeError: there is no server, Redis is unreachable, or a process keeps dying.
     """
+    from bridge.demo.recorded import RECORDED
     from bridge.demo.run import run as run_demo
     from bridge.demo.settings import DemoSettings
+    from bridge.errors import ConfigError, Problem
+    from bridge.files import check_file
     from bridge.process.loops import run_async
 
+    if options.faults and all(exchange in RECORDED for exchange in options.exchanges):
+        problem = Problem("--faults", "a recording has none", "leave it out, or choose a simulated exchange")
+        raise ConfigError([problem], "demo")
+    if options.picture is not None:
+        check_file(options.picture, "--picture", "demo")
     repair_standard_files()
     terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     live = terminal and not options.plain
@@ -172,7 +180,8 @@ def _exchanges(text: str) -> list[str]:
     from bridge.simulator import EXCHANGES
 
     known = (*EXCHANGES, *RECORDED)
-    names = list(EXCHANGES) if text.strip().lower() == "both" else list(values.words(text.lower()))
+    words = (EXCHANGES if word == "both" else (word,) for word in values.words(text.lower()))
+    names = list(dict.fromkeys(name for each in words for name in each))
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise argparse.ArgumentTypeError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli.common import add_config_option
+from bridge.files import naming
 
 if TYPE_CHECKING:
     from bridge.doctor.report import Section
@@ -63,15 +64,19 @@ def doctor(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     target = options.output or f"tickbridge-doctor-{now:%Y%m%d-%H%M%S}.txt"
     if target == _STDIN:
-        sys.stdout.write(text)
+        print(text, end="")
         return 0
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         hint = "give another --output" if isinstance(error, FileExistsError) else ""
         raise ConfigError([Problem(target, f"cannot write it: {error.strerror}", hint)], "--output") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with naming(target), os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except BaseException:
+        Path(target).unlink(missing_ok=True)
+        raise
     print(f"{target}: read it before you attach it to an issue")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bridge.cli import values
 from bridge.cli.common import add_config_option
-from bridge.keys import Keys
+from bridge.keys import Keys, checked_namespace
+from bridge.tail.start import NOW, START
 
 if TYPE_CHECKING:
     from redis import Redis
 
 __all__ = ["add_parser", "run"]
 
+_WORDS = {START: -1, NOW: math.inf}
 FORMATS = ("parquet", "csv", "jsonl")
 
 
@@ -51,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--redis", metavar="URL", help="Redis URL, as redis.url in a config (default: the config's)")
     add_config_option(parser, required=False)
-    parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
+    parser.add_argument("--namespace", type=checked_namespace, help="prefix of all keys (default: the config's)")
     parser.set_defaults(func=run)
 
 
@@ -68,9 +71,10 @@ def run(options: argparse.Namespace) -> int:
     from bridge.redis.errors import about, explained
     from consumers.export import export
     from consumers.files import arrow
-    from consumers.pages import last_id, open_client, uncollected
+    from consumers.pages import open_client, uncollected
 
     signal.signal(signal.SIGTERM, _end)  # so that no unfinished file is left
+    _check_places(options.start, options.end)
     settings = load(options.config)
     keys = Keys(settings.namespace if options.namespace is None else options.namespace)
     if options.format != "jsonl":
@@ -82,14 +86,43 @@ def run(options: argparse.Namespace) -> int:
         _check_files(options, keys, found)
         for key in found:
             with about(key):
-                end = last_id(client, key) if options.end == "now" else options.end
-                after = "" if options.start == "start" else options.start
+                after, end = (_id(where, client, key) for where in (options.start, options.end))
                 done = export(
-                    client, keys, key, after=after, end=end or "0-0", folder=options.output, form=options.format
+                    client,
+                    keys,
+                    key,
+                    after=after,
+                    end=end or "0-0",
+                    folder=options.output,
+                    form=options.format,
+                    fresh=not options.overwrite,
                 )
             gaps = f", {done.gaps} {'gap' if done.gaps == 1 else 'gaps'}" if done.gaps else ""
             print(f"{_shown(key)}: {done.rows:,} entries{gaps}: {_shown(str(done.path))}", flush=True)
     return 0
+
+
+def _check_places(start: str, end: str) -> None:
+    """Raises ConfigError if nothing can be between these places."""
+    from bridge.errors import ConfigError, Problem
+
+    if _order(start, 0) > _order(end, math.inf):
+        raise ConfigError([Problem("--to", "is before --from, so nothing is between them")], "arguments")
+
+
+def _order(where: str, number: float) -> tuple[float, float]:
+    """A place as a number of milliseconds and one of entries, ``number`` if the place has none of its own."""
+    if where in _WORDS:
+        return _WORDS[where], 0
+    ms, _, own = where.partition("-")
+    return int(ms), int(own) if own else number
+
+
+def _id(where: str, client: Redis, key: str) -> str:
+    """The ID of the entry at a place; ``""`` before the first."""
+    from consumers.pages import last_id
+
+    return last_id(client, key) if where == NOW else "" if where == START else where
 
 
 def _end(number: int, _frame: object) -> NoReturn:

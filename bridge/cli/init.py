@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.cli import values
 from bridge.cli.common import DEFAULT_CONFIG
+from bridge.files import naming
 
 __all__ = ["DEFAULT_EXCHANGE", "add_parser"]
 
@@ -59,7 +60,8 @@ def init(options: argparse.Namespace) -> int:
     """Write the config, or print it.
 
     Raises:
-        ConfigError: a pair is not valid, or the file exists or cannot be written.
+        ConfigError: a pair is not valid, the file exists, or its folder does not.
+        OSError: a file cannot be written.
     """
     from bridge.config.written import config_template
     from bridge.errors import ConfigError, Problem
@@ -78,8 +80,8 @@ def init(options: argparse.Namespace) -> int:
     try:
         schema = _write_schema(output.with_name(SCHEMA_FILE), force=options.force)
         _write(output, config_template(options.exchange, pairs, SCHEMA_FILE), force=options.force)
-    except OSError as error:
-        words = f"cannot write {error.filename or output}: {error.strerror or error}"
+    except (FileNotFoundError, NotADirectoryError) as error:
+        words = f"cannot write {error.filename}: {error.strerror}"
         raise ConfigError([Problem("--output", words, "name a file in an existing folder")], "init") from None
     print(f"{output}: {options.exchange}, {', '.join(pairs)}")
     print(schema)
@@ -128,7 +130,7 @@ def _write(path: Path, text: str, *, force: bool, mode: int = _OWN) -> None:
     target = path.with_name(f".{path.name}.{os.getpid()}") if force else path
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         if force:
             target.replace(path)

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -74,12 +75,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without arguments it prints the help and returns 1, like git: nothing was done, and a script with an empty variable
     should notice.
     """
+    _accept_any_text()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         _top_parser().print_help()
-        return _USER
+        return _flushed(_USER)
     with quick_imports():
-        return _run(parse(arguments))
+        try:
+            options = parse(arguments)
+        except SystemExit as end:
+            sys.exit(_flushed(int(end.code or _DONE)))
+        return _run(options)
+
+
+def _accept_any_text() -> None:
+    """Let characters that the encoding of standard output or error lacks be escaped, not be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -158,7 +171,7 @@ def _outcome(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except OSError as error:
-        return _unwritten(error) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else _crash()
+        return _unusable(error)
     except Exception:  # noqa: BLE001  (Python's own traceback might show secrets, and would exit with 1)
         return _crash()
     return _DONE if code is None else int(code)
@@ -166,6 +179,7 @@ def _outcome(options: argparse.Namespace) -> int:
 
 def _flushed(code: int) -> int:
     """The exit code, after a flush: Python would report a failure only during its shutdown."""
+    _complain("")
     if sys.stdout is None:
         return code
     try:
@@ -176,6 +190,20 @@ def _flushed(code: int) -> int:
         unwritten = _unwritten(error)
         return code or unwritten
     return code
+
+
+def _unusable(error: OSError) -> int:
+    """Report that a file cannot be used, or output not be written; any other error is a bug."""
+    from bridge.files import OF_THE_MACHINE
+    from bridge.printable import printable
+
+    of_the_machine = error.errno in OF_THE_MACHINE
+    if error.filename is None:
+        return _unwritten(error) if of_the_machine else _crash()
+    verb = "write" if of_the_machine else "use"
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    _complain(f"tickbridge: cannot {verb} {printable(path)}: {error.strerror}; choose another place\n")
+    return _ENVIRONMENT if of_the_machine else _USER
 
 
 def _unwritten(error: OSError) -> int:
@@ -194,8 +222,6 @@ def _closed_pipe() -> int:
 
 
 def _redirect_to_null(descriptor: int) -> None:
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 

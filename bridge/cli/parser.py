@@ -50,8 +50,15 @@ class Parser(argparse.ArgumentParser):
         # Before argparse, which would report a misspelt required option as missing.
         self._refuse([word for word in _options(given) if word not in self._option_string_actions])
         options, rest = super().parse_known_args(given, namespace)
+        if any(not word.startswith("-") for word in rest) and self._takes_more:
+            # Positions behind an option; not at once, since what is missing is told less well by this way.
+            options, rest = super().parse_known_intermixed_args(given, namespace)
         self._refuse(rest)
         return options
+
+    @property
+    def _takes_more(self) -> bool:
+        return any(action.nargs in ("*", "+") for action in self._actions if not action.option_strings)
 
     def format_usage(self) -> str:
         """The usage in at most three lines."""

@@ -14,8 +14,8 @@ from bridge.cli import values
 
 if TYPE_CHECKING:
     from bridge.observe.report import Report
-    from bridge.recordings.recording import RecordingWriter
     from bridge.recordings.replay import ReplayServer
+    from bridge.recordings.writer import RecordingWriter
 
 __all__ = ["add_progress_options", "record_progress", "replay_progress", "report_progress", "run_progress", "shown"]
 

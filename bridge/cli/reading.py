@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bridge.cli import values
 from bridge.cli.common import add_config_option
+from bridge.keys import Keys, checked_namespace
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from bridge.keys import Keys
     from bridge.overview.choice import Choice
     from bridge.overview.look import Overview
     from bridge.overview.rows import StreamRow
@@ -38,7 +38,7 @@ def add_redis_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--redis``, ``--config`` and ``--namespace``."""
     parser.add_argument("--redis", metavar="URL", help="Redis URL, as redis.url in a config (default: the config's)")
     add_config_option(parser, required=False)
-    parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
+    parser.add_argument("--namespace", type=checked_namespace, help="prefix of all keys (default: the config's)")
 
 
 def add_choice_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,6 @@ def redis_and_keys(options: argparse.Namespace) -> tuple[Topology, Keys]:
     """
     from bridge.config.load import load_settings
     from bridge.errors import ConfigError, Problem
-    from bridge.keys import Keys
     from bridge.redaction import register_secrets
     from bridge.redis.topology import RedisUrlError, Topology
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from bridge.config import ConnectorSettings
-    from bridge.recordings.recording import RecordingWriter
+    from bridge.recordings.writer import RecordingWriter
 
 __all__ = ["add_parser"]
 
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
     from bridge.connector import run as connector
     from bridge.process.loops import run_async
-    from bridge.recordings.recording import RecordingWriter
     from bridge.recordings.secrets import Redactor
+    from bridge.recordings.writer import RecordingWriter
 
     described = {one.name: {"pairs": one.own_pairs, "channels": [*map(str, one.channels)]} for one in connectors}
     redact = Redactor(settings.secrets())
@@ -95,6 +95,7 @@ async def _record(feed: Coroutine[Any, Any, None], writer: RecordingWriter, opti
 
     stop = asyncio.Event()
     end_on_signals(lambda _: stop.set())
+    writer.on_failure = stop.set
     feeding = asyncio.create_task(feed, name="record-feed")
     tasks = {
         feeding,

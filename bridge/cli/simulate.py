@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli import values
+from bridge.files import naming
 
 if TYPE_CHECKING:
     from bridge.simulator import AccountSpec, Simulator, SimulatorConfig, Urls
@@ -177,17 +178,20 @@ def _add_setup_options(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal; returns 2 if the port is not available.
+    """Serve until a signal; returns 2 if the port is not available, or a file cannot be written.
 
     Raises:
         ConfigError: an unknown exchange, pair or fault.
     """
     from bridge.printable import printable
     from bridge.process.lifecycle import run_loop
+    from bridge.simulator.simulator import ListenError
 
     try:
         return run_loop(_serve(_config(args), args))
     except OSError as error:
+        if error.filename is None and not isinstance(error, ListenError):
+            raise
         print(f"tickbridge: {printable(_explained(error, args))}", file=sys.stderr)
         return 2
 
@@ -243,7 +247,7 @@ def _own(args: argparse.Namespace) -> dict[str, Any]:
 async def _serve(config: SimulatorConfig, args: argparse.Namespace) -> int:
     import asyncio
 
-    from bridge.process.lifecycle import end_on_signals
+    from bridge.process.lifecycle import end_on_signals, unless_stopped
     from bridge.simulator import Simulator
 
     stop = asyncio.Event()
@@ -255,7 +259,7 @@ async def _serve(config: SimulatorConfig, args: argparse.Namespace) -> int:
             _write_config(simulator, urls, args, secrets)
         for line in _lines(simulator, urls, args, secrets):
             print(line, flush=True)
-        await stop.wait()
+        await unless_stopped(stop, simulator.failure())
     print("stopped", flush=True)
     return 0
 
@@ -264,7 +268,8 @@ def _explained(error: OSError, args: argparse.Namespace) -> str:
     import errno
 
     if error.filename is not None:
-        return f"cannot use {error.filename}: {error.strerror}; choose another place"
+        doing = "write" if error.filename == str(args.journal) else "use"
+        return f"cannot {doing} {error.filename}: {error.strerror}; choose another place"
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {args.port} on {args.host} is in use; stop what uses it, or choose another (--port 0: any free one)"
@@ -310,7 +315,8 @@ def _write_keys(simulator: Simulator, args: argparse.Namespace) -> dict[str, Pat
         # Permissions are set before the secret is written.
         file.touch(mode=0o600)
         file.chmod(0o600)
-        file.write_bytes(access.secret)
+        with naming(file):
+            file.write_bytes(access.secret)
         files[access.account] = file.absolute()
     return files
 
@@ -342,7 +348,8 @@ def _write_config(simulator: Simulator, urls: Urls, args: argparse.Namespace, se
         },
     }
     args.write_config.touch(mode=0o600)  # it has an account's key
-    args.write_config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    with naming(args.write_config):
+        args.write_config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def _offset(text: str) -> float:

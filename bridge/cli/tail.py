@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bridge.cli import values
 from bridge.cli.common import add_config_option
-from bridge.keys import Keys
+from bridge.keys import Keys, checked_namespace
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--redis", metavar="URL", help="Redis URL, as redis.url in a config (default: the config's)")
     add_config_option(parser, required=False)
-    parser.add_argument("--namespace", help="prefix of all keys (default: the config's)")
+    parser.add_argument("--namespace", type=checked_namespace, help="prefix of all keys (default: the config's)")
     parser.add_argument(
         "--from",
         dest="start",

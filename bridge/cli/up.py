@@ -9,6 +9,7 @@ from typing import Any
 from bridge.cli import values
 from bridge.cli.demo import repair_standard_files
 from bridge.cli.top import has_view
+from bridge.keys import checked_namespace
 
 __all__ = ["add_parser"]
 
@@ -62,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--redis", metavar="URL", help="use this server instead of an embedded one; the streams stay there"
     )
-    parser.add_argument("--namespace", default="", help="prefix of all keys (default: none)")
+    parser.add_argument("--namespace", type=checked_namespace, default="", help="prefix of all keys (default: none)")
     parser.add_argument(
         "--keep",
         type=Path,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
+from bridge.config.certificates import CertificateFile
 from bridge.config.units import Duration, Limit, parse_limit
 from bridge.config.values import (
     Count,
@@ -15,7 +16,6 @@ from bridge.config.values import (
     Name,
     Pairs,
     ProxyUrl,
-    ReadableFile,
     RestUrl,
     Section,
     ShardValue,
@@ -138,7 +138,7 @@ class ConnectorSettings(Section):
     """The base of the WebSocket's address (default: the exchange's); ``ws://`` only on loopback."""
     rest_url: RestUrl | None = None
     """The base of the REST address (default: the exchange's); ``http://`` only on loopback."""
-    ca_file: ReadableFile | None = None
+    ca_file: CertificateFile | None = None
     """PEM of a further authority for both addresses."""
     proxy: ProxyUrl | None = None
     """Through which both go, or ``none`` (default: as ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say)."""

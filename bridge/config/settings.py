@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config.accounts import AnyAccount
+from bridge.config.certificates import CertificateFile, check_client_key
 from bridge.config.connectors import ConnectorSettings
 from bridge.config.units import ByteSize, Duration
 from bridge.config.values import (
@@ -61,9 +62,9 @@ class RedisSettings(Section):
     """``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://`` or ``redis+cluster://``; may hold user and password."""
     url_file: SecretPath | None = None
     """A file with the URL, in place of ``url``."""
-    ca_file: ReadableFile | None = None
+    ca_file: CertificateFile | None = None
     """PEM of a further authority, for ``rediss://``."""
-    cert_file: ReadableFile | None = None
+    cert_file: CertificateFile | None = None
     """PEM of the client's own certificate, for ``rediss://``."""
     key_file: ReadableFile | None = Field(default=None, validate_default=True)
     """PEM of the certificate's key."""
@@ -92,6 +93,9 @@ class RedisSettings(Section):
     def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
             raise_mistake("a client's certificate and its key belong together", "give both cert_file and key_file")
+        certificate = info.data.get("cert_file")
+        if value is not None and certificate is not None:
+            check_client_key(value, certificate)
         return value
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -28,7 +28,7 @@ from bridge.publish.publisher import Nodes, OneServer, Publisher, PublisherEvent
 from bridge.publish.stream import Retention, Stream
 from bridge.redis.connected import Connected
 from bridge.redis.connections import connection_name, end_connections
-from bridge.redis.errors import explain, explained
+from bridge.redis.errors import explain, explained, refuse_replica
 from bridge.redis.lease import Lease, new_instance
 from bridge.redis.presence import Presence
 from bridge.redis.retries import retries
@@ -109,6 +109,9 @@ class Store:
             address = self._slots.owner(slot_of(self.keys.catalog()))
         connection = await self.connection(address)
         connection.abort("only a look")
+        if self._topology.kind is Kind.SERVER:
+            with self.explained(), suppress(NoPermissionError):
+                refuse_replica(self._settings.redis.address, await self.client.info("replication"))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None

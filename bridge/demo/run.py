@@ -48,7 +48,9 @@ _NOTICES = 50
 
 
 async def run(settings: DemoSettings) -> int:
-    """Run until ``duration`` is over or the user ends it; returns the exit code: 1 if anything was wrong.
+    """Run until ``duration`` is over or the user ends it; returns the exit code.
+
+    It is 1 if anything was wrong, 2 if only the picture could not be written.
 
     Raises:
         ConfigError: the given directory cannot be used.
@@ -66,6 +68,8 @@ class Demo(Showing):
         self._device = open_terminal(sys.stdout.fileno()) if settings.live else None
         self._screen = FullScreen(self._device, self._pressed) if self._device else None
         self._helping = False
+        self._unsaved = ""
+        """Why there is no picture, if one was asked for."""
         self._shown = deque(by_base(settings.pairs))
         self._notices: deque[tuple[float, str]] = deque(maxlen=_NOTICES)
         self._wallets: dict[tuple[str, str], dict[str, str]] = {}
@@ -93,7 +97,9 @@ class Demo(Showing):
         self._say(summary(outcome))
         for line in _what_is_left(setup, kept=self._settings.directory is not None):
             self._say(line)
-        return 1 if wrong else 0
+        if self._unsaved:
+            self._say(self._unsaved)
+        return 1 if wrong else 2 if self._unsaved else 0
 
     def _view(self) -> FullScreen | None:
         return self._screen
@@ -168,7 +174,7 @@ class Demo(Showing):
             if displaying.done():
                 displaying.result()
             if self._settings.picture:
-                save_picture(frame(), self._settings.picture)
+                self._save(frame(), self._settings.picture)
         finally:
             for task in (displaying, *fault_tasks):
                 task.cancel()
@@ -176,6 +182,12 @@ class Demo(Showing):
                     await task
             if self._screen:
                 await self._screen.close()
+
+    def _save(self, frame: Frame, file: Path) -> None:
+        try:
+            save_picture(frame, file)
+        except OSError as error:
+            self._unsaved = f"cannot write {file}: {error.strerror}"
 
     async def _live(self, view: FullScreen, take: Callable[[], Callable[[int, int], RenderableType]]) -> None:
         """Show the live view, once all earlier output is on the terminal; it would be lost otherwise."""

@@ -30,6 +30,7 @@ from bridge.demo.simulated import EXCHANGE, control_url, is_ready, start_simulat
 from bridge.demo.starting import start_on_free_port
 from bridge.demo.venue import Venue
 from bridge.errors import ConfigError, Problem
+from bridge.files import make_folder
 from bridge.keys import Keys
 from bridge.simulator import exchange_named
 from consumers.connection import make_client, safe_url
@@ -118,12 +119,8 @@ async def set_up(settings: DemoSettings, notify: Callable[[str], None]) -> Async
 def _directory(wanted: Path | None) -> Path:
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="tickbridge-demo-"))
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        inhabited = any(wanted.iterdir())
-    except OSError as error:
-        raise ConfigError([Problem("--dir", f"{wanted}: {error.strerror}", "choose another place")], "demo") from None
-    if inhabited:
+    make_folder(wanted, "--dir", "demo")
+    if any(wanted.iterdir()):
         problem = Problem("--dir", f"{wanted} is not empty", "give a new or empty directory")
         raise ConfigError([problem], "demo")
     return wanted.resolve()

@@ -21,12 +21,10 @@ since that program knows its own market, it can state behind each frame what the
 from __future__ import annotations
 
 import binascii
-import time
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from base64 import b64decode
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import Any
 
 import msgspec
 import zstandard
@@ -34,7 +32,6 @@ from msgspec import Struct
 
 from bridge.errors import BridgeError
 from bridge.model import Levels
-from bridge.recordings.secrets import Redactor
 
 __all__ = [
     "CloseRow",
@@ -43,7 +40,6 @@ __all__ = [
     "HeaderRow",
     "HttpRow",
     "RecordingError",
-    "RecordingWriter",
     "RecvRow",
     "Row",
     "SendRow",
@@ -57,11 +53,15 @@ _CHUNK = 256 * 1024
 
 
 class RecordingError(BridgeError):
-    """A recording that cannot be read or written; ``line`` counts from 1, or is ``None``."""
+    """A recording that cannot be read or written; ``line`` counts from 1, or is ``None``.
+
+    It is a mistake of the user, unless ``exit_code`` says something else.
+    """
 
     exit_code = 1
 
-    def __init__(self, path: Path | str, message: str, line: int | None = None) -> None:
+    def __init__(self, path: Path | str, message: str, line: int | None = None, *, exit_code: int = 1) -> None:
+        self.exit_code = exit_code
         self.path = Path(path)
         self.message = message
         self.line = line
@@ -151,7 +151,6 @@ Row = HeaderRow | ConnectRow | SendRow | RecvRow | HttpRow | CloseRow | ExpectRo
 
 _KINDS = ("header", "connect", "send", "recv", "http", "close", "expect")
 _DECODER: msgspec.json.Decoder[Row] = msgspec.json.Decoder(Row)
-_ENCODER = msgspec.json.Encoder()
 
 
 def read_recording(path: Path | str) -> Iterator[Row]:
@@ -263,132 +262,3 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     last = b"".join(parts)
     if last:
         yield last
-
-
-class _Sink(Protocol):
-    def write(self, data: bytes, /) -> int: ...
-
-    def close(self) -> None: ...
-
-
-class RecordingWriter:
-    """Writes a recording; a context manager, and what a feed can be given as its tap.
-
-    Secrets are masked by ``redact`` before anything is written. A frame given as bytes is written as text where it is
-    UTF-8, since a feed that reads frames as bytes no longer knows, unless ``binary`` says what it was. ``ts`` is in
-    seconds since the epoch, now if not given.
-
-    Raises:
-        RecordingError: the file exists (and ``force`` is not set), has another suffix, or cannot be written.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        exchange: str,
-        *,
-        redact: Redactor | None = None,
-        config: Mapping[str, Any] | None = None,
-        force: bool = False,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.path = Path(path)
-        self.rows = 0
-        self._redact = redact or Redactor()
-        self._clock = clock
-        self._file = self._open(force=force)
-        self._zstd = zstandard.ZstdCompressor().stream_writer(self._file) if self.path.suffix == ".zst" else None
-        self._sink: _Sink = self._zstd or self._file
-        self._write(HeaderRow(FORMAT, exchange, clock(), dict(config) if config else None))
-        self.rows = 0
-
-    def _open(self, *, force: bool) -> IO[bytes]:
-        if not self.path.name.endswith((".jsonl", ".jsonl.zst")):
-            raise RecordingError(self.path, "a recording's name ends in .jsonl or .jsonl.zst")
-        try:
-            return self.path.open("wb" if force else "xb")
-        except FileExistsError:
-            raise RecordingError(self.path, "the file exists; name another or say that it may be replaced") from None
-        except OSError as error:
-            raise RecordingError(self.path, f"cannot be written: {error.strerror or error}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def connected(self, conn: str, addr: str, ts: float | None = None) -> None:
-        """A WebSocket to ``addr`` was opened."""
-        self._write(ConnectRow(conn, self._at(ts), self._redact.url(addr)))
-
-    def sent(self, conn: str, data: str | bytes, ts: float | None = None, *, binary: bool | None = None) -> None:
-        """The client sent a frame."""
-        text = _text(data, binary=binary)
-        if text is None:
-            self._write(SendRow(conn, self._at(ts), self._encoded(data), binary=True))
-        else:
-            self._write(SendRow(conn, self._at(ts), self._redact.sent(text)))
-
-    def received(self, conn: str, data: str | bytes, ts: float | None = None, *, binary: bool | None = None) -> None:
-        """The client received a frame."""
-        text = _text(data, binary=binary)
-        if text is None:
-            self._write(RecvRow(conn, self._at(ts), self._encoded(data), binary=True))
-        else:
-            self._write(RecvRow(conn, self._at(ts), self._redact.text(text)))
-
-    def http(self, conn: str, url: str, data: str, ts: float | None = None) -> None:
-        """A REST call of ``url`` was answered with ``data``."""
-        self._write(HttpRow(self._at(ts), self._redact.url(url), self._redact.answer(data), conn))
-
-    def closed(self, conn: str, reason: str, ts: float | None = None) -> None:
-        """A WebSocket was closed, or broke."""
-        self._write(CloseRow(conn, self._at(ts), self._redact.text(reason)))
-
-    def flush(self) -> None:
-        """Pass all rows to the operating system, so that they survive this process."""
-        try:
-            if self._zstd is not None:
-                self._zstd.flush(zstandard.FLUSH_BLOCK)
-            self._file.flush()
-        except OSError as error:
-            raise RecordingError(self.path, f"cannot be written: {error.strerror or error}") from error
-
-    def close(self) -> None:
-        """Complete the file; further calls do nothing."""
-        if self._file.closed:
-            return
-        try:
-            self._sink.close()
-            self._file.close()
-        except OSError as error:
-            raise RecordingError(self.path, f"cannot be written: {error.strerror or error}") from error
-
-    def _at(self, ts: float | None) -> float:
-        return self._clock() if ts is None else ts
-
-    def _encoded(self, data: str | bytes) -> str:
-        raw = data.encode() if isinstance(data, str) else data
-        return b64encode(self._redact.binary(raw)).decode()
-
-    def _write(self, row: Row) -> None:
-        try:
-            self._sink.write(_ENCODER.encode(row) + b"\n")
-        except OSError as error:
-            raise RecordingError(self.path, f"cannot be written: {error.strerror or error}") from error
-        self.rows += 1
-
-
-def _text(data: str | bytes, *, binary: bool | None) -> str | None:
-    """The frame as text; ``None`` when it goes into the recording as a binary one."""
-    if binary:
-        return None
-    if isinstance(data, str):
-        return data
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None

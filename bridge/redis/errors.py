@@ -7,8 +7,9 @@ They become one of two errors: `RedisUnavailableError` (Redis is unreachable or 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -24,6 +25,7 @@ __all__ = [
     "explained",
     "is_passing",
     "is_wrong_type",
+    "refuse_replica",
     "refuses_client",
     "refuses_key",
     "said",
@@ -63,6 +65,7 @@ _MEANINGS: tuple[tuple[type[BaseException], str], ...] = (
     (MasterNotFoundError, _NO_MASTER),
     (SyncMasterNotFoundError, _NO_MASTER),
     (exceptions.MovedError, "this is one node of a Cluster; use redis+cluster:// instead of redis:// ({text})"),
+    (exceptions.ReadOnlyError, "this is a read-only replica; use its master ({text})"),
     (exceptions.BusyLoadingError, "is still loading its data; try again in a moment"),
     (
         ssl.SSLCertVerificationError,
@@ -94,6 +97,17 @@ def explained(address: str, url: str = "") -> Iterator[None]:
     except FAILURES as error:
         kind = RedisRefusedError if _refuses_command(error) else RedisUnavailableError
         raise kind(address, explain(error, url or address)) from None
+
+
+def refuse_replica(address: str, info: Mapping[str, Any]) -> None:
+    """Refuse a server that says of itself, in INFO, that it is a replica.
+
+    Raises:
+        RedisUnavailableError: it does; names the master.
+    """
+    if info.get("role") in ("slave", "replica"):
+        master = f"{info.get('master_host')}:{info.get('master_port')}"
+        raise RedisUnavailableError(address, f"this is a read-only replica; use its master {master}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
+from bridge.pem import check_certificate, check_key
 from bridge.urls import Url, host_and_port
 
 __all__ = ["SCHEMES", "Address", "Kind", "RedisUrl", "RedisUrlError", "passwords_of", "safe_url"]
@@ -197,6 +198,11 @@ def _options(url: Url, kind: Kind, *, tls: bool) -> tuple[dict[str, Any], dict[s
             theirs[name.removeprefix("sentinel_")] = converted
         elif convert is not _unused:
             options[name] = converted
+    if "ssl_keyfile" in options and "ssl_certfile" in options:
+        try:
+            check_key(options["ssl_keyfile"], options["ssl_certfile"])
+        except ValueError as error:
+            raise RedisUrlError(f"has a wrong option: ssl_keyfile names a file that {error}") from None
     return options, theirs
 
 
@@ -256,7 +262,7 @@ def _protocol(value: str) -> int:
     return int(value)
 
 
-def _certificates(value: str) -> str:
+def _verification(value: str) -> str:
     if value not in ("required", "optional", "none"):
         raise ValueError("should be required, optional or none")
     return value
@@ -268,6 +274,15 @@ def _file(value: str) -> str:
             return value
     except OSError as error:
         raise ValueError(f"names a file that cannot be read: {error.strerror or type(error).__name__}") from None
+
+
+def _certificate(value: str) -> str:
+    path = _file(value)
+    try:
+        check_certificate(path)
+    except ValueError as error:
+        raise ValueError(f"names a file that {error}") from None
+    return path
 
 
 def _unused(value: str) -> str:
@@ -285,12 +300,12 @@ _KNOWN: dict[str, Callable[[str], Any]] = {
     "socket_connect_timeout": _seconds,
     "socket_keepalive": _flag,
     "health_check_interval": _whole(0),
-    "ssl_ca_certs": _file,
+    "ssl_ca_certs": _certificate,
     "ssl_ca_path": _text,
-    "ssl_certfile": _file,
+    "ssl_certfile": _certificate,
     "ssl_keyfile": _file,
     "ssl_password": _text,
-    "ssl_cert_reqs": _certificates,
+    "ssl_cert_reqs": _verification,
     "ssl_check_hostname": _flag,
     "ssl_ciphers": _text,
     "sentinel_username": _text,

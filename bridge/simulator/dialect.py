@@ -33,7 +33,7 @@ class Core(Struct, frozen=True):
     hub: Hub
     gate: Gate
     clock: Callable[[], float]
-    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
     monotonic: Callable[[], float]
     journal: Journal | None = None
     key_dir: Path | None = None

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
+from bridge.files import naming
 from bridge.simulator.events import Filled, MarketEvent, TradeDone
 
 __all__ = ["Journal"]
@@ -38,10 +40,11 @@ class Journal:
     """Writes to ``path``; an old file is replaced. ``fill_id`` is the exchange's id of an execution.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; all that writes raises it, once, and nothing more is written.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: IO[str] = path.open("w", encoding="utf-8", buffering=_BUFFER)
         self._books: dict[str, tuple[int, Side, Side]] = {}
         self._counts: Counter[str] = Counter()
@@ -81,14 +84,31 @@ class Journal:
 
     def flush(self) -> None:
         """Write everything to the file."""
-        self._file.flush()
+        if self._file.closed:
+            return
+        with self._closed_on_failure():
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
     def _write(self, row: object) -> None:
-        self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+        if not self._file.closed:
+            with self._closed_on_failure():
+                self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        """Close the file if it cannot be written: no journal has rows after a hole."""
+        try:
+            with naming(self._path):
+                yield
+        except OSError:
+            with suppress(OSError):
+                self._file.close()
+            raise
 
 
 def _changed(before: Side, after: Side) -> list[tuple[str, str]]:

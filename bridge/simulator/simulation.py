@@ -66,6 +66,9 @@ class Simulation:
         self.market.subscribe(self.dialect.heard)
         self.pump = Pump(self.market.step, self.hub.flush, time.monotonic, config.rate)
         self.pump.paused = config.paused
+        self._driving: asyncio.Task[None] | None = None
+        self._awaited = False
+        """Whether somebody waits for `failure`, and hears it there."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timed: set[asyncio.Task[None]] = set()
 
@@ -75,10 +78,20 @@ class Simulation:
         Raises:
             ConfigError: one of them isn't the exchange's, or of a pair that isn't simulated.
         """
-        self._spawn(self.pump.run(), "simulator pump")
+        self._driving = self._spawn(self.pump.run(), "simulator pump")
         self._spawn(self._tick(), "simulator clock")
         for fault in self.config.faults:
             self.fault(fault)
+
+    async def failure(self) -> None:
+        """Wait until the market that was started fails, which it does when the journal cannot be written.
+
+        Raises:
+            Exception: why; ``OSError`` with the journal's name.
+        """
+        self._awaited = True
+        if self._driving is not None:
+            await self._driving
 
     async def stop(self) -> None:
         """Pause the market, close all sockets and end all tasks."""
@@ -273,21 +286,24 @@ class Simulation:
                 return
             await asyncio.sleep(0.005)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str, also: set[asyncio.Task[None]] | None = None) -> None:
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], name: str, also: set[asyncio.Task[None]] | None = None
+    ) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
         for group in (self._tasks, also):
             if group is not None:
                 group.add(task)
                 task.add_done_callback(group.discard)
-        task.add_done_callback(_complain)
+        task.add_done_callback(self._complain)
+        return task
+
+    def _complain(self, task: asyncio.Task[None]) -> None:
+        """Let no task of the simulator's die in silence."""
+        heard = self._awaited and task is self._driving
+        if not heard and not task.cancelled() and (error := task.exception()) is not None:
+            message = f"{task.get_name()} failed"
+            task.get_loop().call_exception_handler({"message": message, "exception": error, "task": task})
 
 
 def _ahead(clock: Callable[[], float], offset: float) -> float:
     return clock() + offset
-
-
-def _complain(task: asyncio.Task[None]) -> None:
-    """Let no task of the simulator's die in silence."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        message = f"{task.get_name()} failed"
-        task.get_loop().call_exception_handler({"message": message, "exception": error, "task": task})

@@ -18,7 +18,11 @@ from bridge.simulator import control
 from bridge.simulator.simulation import Simulation
 from bridge.simulator.tls import server_context
 
-__all__ = ["Simulator", "Urls"]
+__all__ = ["ListenError", "Simulator", "Urls"]
+
+
+class ListenError(OSError):
+    """The port is taken, or the address isn't this machine's."""
 
 
 class Urls(Struct, frozen=True):
@@ -40,7 +44,8 @@ class Simulator(Simulation):
 
         Raises:
             ConfigError: no certificate can have this host's name, or a fault of the start isn't the exchange's.
-            OSError: the port is taken, or the address isn't this machine's.
+            ListenError: the port is taken, or the address isn't this machine's.
+            OSError: a certificate or the journal cannot be written.
         """
         context, ca_file = self._tls(host) if self.config.tls else (None, None)
         app = web.Application(client_max_size=65_536)
@@ -85,7 +90,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise ListenError(error.errno, error.strerror) from None
     return listener

@@ -9,6 +9,7 @@ from pathlib import Path
 import trustme
 
 from bridge.errors import ConfigError, Problem
+from bridge.files import naming
 
 __all__ = ["server_context"]
 
@@ -38,11 +39,12 @@ def server_context(directory: Path, now: datetime, names: tuple[str, ...] = ()) 
         raise ConfigError([Problem("host", f"no name for a certificate: {error}", "choose another")], "TLS") from None
     directory.mkdir(parents=True, exist_ok=True)
     ca_file, server_file = directory / "ca.pem", directory / "server.pem"
-    authority.cert_pem.write_to_path(ca_file)
-    # Permissions are set before the key is written.
-    server_file.touch(mode=0o600)
-    server_file.chmod(0o600)
-    certificate.private_key_and_cert_chain_pem.write_to_path(server_file)
+    with naming(directory):
+        authority.cert_pem.write_to_path(ca_file)
+        # Permissions are set before the key is written.
+        server_file.touch(mode=0o600)
+        server_file.chmod(0o600)
+        certificate.private_key_and_cert_chain_pem.write_to_path(server_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate.configure_cert(context)

@@ -23,6 +23,7 @@ from bridge.demo.setup import is_free, start_server, try_server
 from bridge.demo.starting import start_on_free_port
 from bridge.errors import ConfigError, Problem
 from bridge.exchanges import exchange_type
+from bridge.files import make_folder
 from bridge.keys import Keys
 from bridge.up.markets import Markets
 from consumers.connection import safe_url
@@ -121,14 +122,11 @@ async def _start(settings: UpSettings, processes: Processes, directory: Path) ->
 def _directory(keep: Path | None) -> Path:
     if keep is None:
         return Path(tempfile.mkdtemp(prefix="tickbridge-up-"))
-    try:
-        keep.mkdir(parents=True, exist_ok=True)
-        foreign = next((each.name for each in keep.iterdir() if not _is_ours(each)), None)
-        if foreign:
-            problem = Problem("--keep", f"{keep} has other files, such as {foreign}", "give a directory of its own")
-            raise ConfigError([problem], "up")
-    except OSError as error:
-        raise ConfigError([Problem("--keep", f"{keep}: {error.strerror}", "choose another place")], "up") from None
+    make_folder(keep, "--keep", "up")
+    foreign = next((each.name for each in keep.iterdir() if not _is_ours(each)), None)
+    if foreign:
+        problem = Problem("--keep", f"{keep} has other files, such as {foreign}", "give a directory of its own")
+        raise ConfigError([problem], "up")
     return keep.resolve()
 
 

@@ -180,6 +180,18 @@ async def test_an_eviction_policy_that_drops_streams_is_pointed_out(own_server):
     assert "whole streams may be deleted" in warning
 
 
+def test_a_full_memory_is_pointed_out(own_server, config):
+    """As `run` does, for which it is an error."""
+    with own_server.client() as client:
+        client.config_set("maxmemory", "1kb")
+    row = "{name: a, exchange: coinbase, pairs: [BTC-USD], url: 'ws://127.0.0.1:1', rest_url: 'http://127.0.0.1:1'}"
+    path = config(f"redis: {{url: '{own_server.url}'}}\nconnectors: [{row}]")
+    result = tickbridge("check", "--connect", "--config", path)
+    assert result.returncode == 2
+    assert "its memory is full, and it takes no entries: " in result.stdout + result.stderr
+    assert "maxmemory is 1,024; raise maxmemory" in result.stdout + result.stderr
+
+
 async def test_a_default_user_without_rights_would_cost_batches_at_a_restart(own_server):
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "admin", "on", ">admins-password", "~*", "&*", "+@all")

@@ -189,6 +189,14 @@ def test_version_help_and_mistakes(tmp_path, spelling, name) -> None:
     assert "hunter2" not in away.stderr
 
 
+@BOTH
+@pytest.mark.parametrize("option", ["--redis-ca-file", "--redis-cert-file"])
+def test_a_file_that_holds_no_certificate_is_named(spelling, option) -> None:
+    done = ended(*spelling("books"), "--redis", "rediss://127.0.0.1:1", option, "/etc/passwd")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("books: /etc/passwd holds no PEM certificate")
+
+
 def test_the_package_lists_its_services() -> None:
     done = ended(sys.executable, "-m", "consumers")
     assert done.returncode == 0

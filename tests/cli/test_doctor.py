@@ -176,6 +176,25 @@ def test_a_log_may_hold_any_bytes(tmp_path: Path) -> None:
     assert b"last" in raw.stdout
 
 
+def test_a_closed_output_and_a_full_disk_are_no_crash(tmp_path: Path) -> None:
+    run("--output", str(tmp_path / "whole.txt"))
+    for script, code, said in (
+        (f"{sys.executable} -m bridge doctor --output - >&-", 0, ""),
+        # A file must not grow beyond 512 bytes.
+        (
+            f"ulimit -f 1; {sys.executable} -m bridge doctor --output part.txt",
+            2,
+            "cannot write part.txt: File too large",
+        ),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path,
+            env={**clean_environment(), "PYTHONPATH": str(Path.cwd())},
+        )  # fmt: skip
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+    assert not (tmp_path / "part.txt").exists()
+
+
 def test_mistakes_in_arguments(tmp_path: Path) -> None:
     assert "cannot read it: No such file" in run("--log", str(tmp_path / "no.log"), code=1).stderr
     assert "--lines: should be at least 1" in run("--lines", "0", code=1).stderr

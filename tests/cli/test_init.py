@@ -6,6 +6,8 @@ import contextlib
 import json
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ import yaml
 from bridge.config import Settings, load_settings
 from bridge.exchanges import exchange_type, names
 from tests.cli.test_main import tickbridge
+from tests.environment import clean_environment
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -118,6 +122,17 @@ def test_a_folder_that_is_not_there(run):
     assert result.returncode == 1
     assert "cannot write none/" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_full_disk_is_no_matter_of_the_folder(tmp_path):
+    script = f"ulimit -f 0; exec {sys.executable} -m bridge init"
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(Path.cwd())),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "tickbridge: cannot write tickbridge.schema.json: File too large; choose another place\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_to_stdout(run, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from bridge import __version__
 from bridge.cli import main as cli
-from bridge.cli.main import COMMANDS, command_parser, main
+from bridge.cli.main import COMMANDS, command_parser, main, parse
 from bridge.errors import ConfigError, Problem, RedisUnavailableError
 from bridge.redaction import forget_secrets, register_secret
 from tests.environment import clean_environment
@@ -135,6 +135,32 @@ def test_a_wrong_value_is_one_line(arguments, line):
     assert said.startswith(f"tickbridge {arguments[0]}: {line}")
 
 
+@pytest.mark.parametrize(
+    "name", ["acl", "tail", "export", "streams", "status", "top", "up", "books", "wallets", "candles", "parquet", "web"]
+)
+def test_a_namespace_that_keys_cannot_have_is_a_mistake(name):
+    positions = {"tail": ["x"], "export": ["x"], "up": ["coinbase", "BTC-USD"], "parquet": ["-o", "x"]}
+    result = tickbridge(name, *positions.get(name, ()), "--namespace", "a b")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"tickbridge {name}: argument --namespace: 'a b' should be letters, digits, '_', '.' and '-' only\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "positions"),
+    [
+        (["pairs", "limitlex", "--json", "btc"], "patterns", ["btc"]),
+        (["pairs", "limitlex", "btc", "--rest-url", "x", "eur"], "patterns", ["btc", "eur"]),
+        (["tail", "A", "--from", "5s", "B"], "keys", ["A", "B"]),
+        (["export", "A", "--format", "csv", "--", "B"], "keys", ["A", "B"]),
+        (["up", "lmex", "--plain", "BTC-USD"], "markets", ["lmex", "BTC-USD"]),
+    ],
+)
+def test_options_may_stand_between_positions(words, name, positions):
+    assert getattr(parse(words), name) == positions
+
+
 @pytest.fixture
 def outcome(monkeypatch, capsys):
     """Run ``main`` with a command that does what it is told to; returns exit code and stderr."""
@@ -206,6 +232,46 @@ def test_a_reader_that_goes_away_is_no_error():
     with process.stderr:
         assert process.stderr.read() == ""
     assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["help", "run"], ["check", "--help"]])
+def test_help_on_a_full_disk_is_no_crash(arguments):
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+            env=clean_environment(),
+        )
+    assert (result.returncode, result.stderr) == (2, b"tickbridge: cannot write: No space left on device\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "arguments", [["schema", "config"], ["completion", "zsh"], ["init", "--output", "-"], ["init", "--help"]]
+)
+def test_what_an_encoding_lacks_is_escaped(arguments, encoding):
+    plain, result = tickbridge(*arguments), tickbridge(*arguments, PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.encode("latin-1") == plain.stdout.encode(encoding, "backslashreplace")
+
+
+def test_a_file_that_cannot_be_used_is_a_message(outcome):
+    denied = PermissionError(13, "Permission denied", "/a/file\n")
+    assert outcome(lambda: _raise(denied)) == (
+        1,
+        "tickbridge: cannot use /a/file\\n: Permission denied; choose another place\n",
+    )
+    assert outcome(lambda: Path("/nonexistent/x").touch())[0] == 1
+    full = OSError(28, "No space left on device", "/a/file")
+    assert outcome(lambda: _raise(full)) == (
+        2,
+        "tickbridge: cannot write /a/file: No space left on device; choose another place\n",
+    )
+    code, said = outcome(lambda: _raise(OSError(22, "Invalid argument")))
+    assert (code, "this is a bug" in said) == (2, True)
 
 
 @pytest.mark.parametrize(("streams", "code"), [({"stdout": "/dev/full"}, 2), ({"stderr": "/dev/full"}, 1)])

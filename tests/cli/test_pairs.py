@@ -140,6 +140,12 @@ def test_an_exchange_out_of_reach_and_mistakes():
     assert "--ca-file: cannot read /none.pem" in result.stderr
 
 
+def test_an_authority_that_holds_no_certificate_is_a_mistake():
+    result = tickbridge("pairs", "coinbase", "--ca-file", "/etc/passwd")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "tickbridge: arguments: 1 mistake\n  --ca-file: /etc/passwd holds no PEM certificate\n"
+
+
 def test_a_missing_exchange_is_all_that_is_missing():
     """Without a default of its own, an optional argument is called missing too."""
     result = tickbridge("pairs")

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.cli import export as export_command
 from bridge.cli.main import main
 from bridge.errors import RedisUnavailableError
 from bridge.keys import Keys
@@ -176,6 +177,41 @@ def test_from_and_to_choose_the_entries(redis_server, trades, tmp_path) -> None:
     assert seqs("--to", moment.isoformat()) == list(range(1, 20))
     assert pq.read_table(tmp_path / PLACE / "trades.gaps.parquet").num_rows == 0
     assert seqs("--to", "1-1") == []
+    assert seqs("--from", "now") == seqs("--to", "start") == seqs("--from", "now", "--to", "now") == []
+    assert seqs("--from", "start", "--to", "now") == list(range(1, 51))
+
+
+@pytest.mark.parametrize(
+    "places", [("5m", "10m"), ("5m", "start"), ("now", "5m"), ("7-2", "7-1"), ("8", "7"), ("1h", "2026-01-01")]
+)
+def test_an_end_before_the_start_is_a_mistake(redis_server, trades, tmp_path, capsys, places) -> None:
+    trades.trade()
+    assert export(redis_server, KEY, "-o", tmp_path, "--from", places[0], "--to", places[1]) == 1
+    assert "--to: is before --from" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_of_two_exports_at_once_the_later_one_replaces_nothing(
+    redis_server, trades, tmp_path, monkeypatch, form
+) -> None:
+    trades.trade()
+    path = tmp_path / PLACE / f"trades.{form}"
+    words, written = (KEY, "-o", tmp_path, "--format", form), []
+    check = export_command._check_files
+
+    def another_is_faster(*arguments):
+        check(*arguments)
+        if not written:
+            written.append(b"")
+            assert export(redis_server, *words) == 0
+            written.append(path.read_bytes())
+            trades.trade()
+
+    monkeypatch.setattr(export_command, "_check_files", another_is_faster)
+    assert export(redis_server, *words) == 1
+    assert path.read_bytes() == written[1]
+    assert {each.name for each in path.parent.iterdir()} == {f"trades.{form}", f"trades.gaps.{form}"}
 
 
 def test_mistakes_are_explained_and_nothing_is_written(redis_server, trades, tmp_path, capsys) -> None:

@@ -284,6 +284,18 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
     assert "connector started again" not in demo.output
 
 
+def test_the_comparison_is_shown_though_the_picture_cannot_be_written(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    with RunningDemo(tmp_path, "--duration", "3", "--picture", str(folder / "x.svg")) as demo:
+        demo.wait_for("to see it recover")
+        folder.rmdir()
+        assert demo.end() == 2, demo.output
+    demo.wait_for("books equal")
+    demo.wait_for(f"cannot write {folder}/x.svg: No such file or directory")
+    assert "Traceback" not in demo.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -296,7 +308,12 @@ def test_a_connector_that_the_user_starts_again_is_left_to_work(tmp_path):
         ),
         (("--rate", "0"), 1, "must be above zero"),
         (("--duration", "soon"), 1, "'soon' is not a number"),
+        (("--exchange", "both,limitlex", "--dir", "."), 1, "--dir: . is not empty"),
+        (("--exchange", "coinbase", "--faults"), 1, "--faults: a recording has none"),
         (("--dir", "."), 1, "is not empty"),
+        (("--dir", "something/kept"), 1, "--dir: something/kept: Not a directory"),
+        (("--picture", "."), 1, "--picture: .: Is a directory"),
+        (("--picture", "none/x.svg"), 1, "--picture: none/x.svg: No such file or directory"),
         (("--redis", "redis://127.0.0.1:1/0"), 2, "the connection was refused"),
         (("--redis", "http://127.0.0.1:1/0"), 1, "--redis: should start with redis://"),
     ],

@@ -71,6 +71,22 @@ def test_a_key_that_is_something_else_is_named(run: Run, redis_server: RedisServ
     assert "Traceback" not in process.output
 
 
+def test_a_replica_is_named_with_its_master(run: Run, own_server: RedisServer, tmp_path: Path) -> None:
+    with own_server.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    connector = {"name": "cb", "exchange": "coinbase", "pairs": ["BTC-USD"]}
+    connector |= {"url": "ws://127.0.0.1:1", "rest_url": "http://127.0.0.1:1"}
+    redis = {"url": own_server.url, "connect_timeout": "500ms"}
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"redis": redis, "connectors": [connector]}))
+    for name in ("run", "check"):
+        module, *arguments = COMMANDS[name]
+        process = run(*arguments, str(config), module=module)
+        assert process.ended() == 2, (name, process.output)
+        assert ": this is a read-only replica; use its master 127.0.0.1:1" in process.output, (name, process.output)
+        assert "Traceback" not in process.output, (name, process.output)
+
+
 @pytest.mark.parametrize("trouble", ["nobody", "another protocol", "wrong password", "no socket"], indirect=True)
 def test_in_the_same_words(run: Run, trouble: tuple[str, str], tmp_path: Path) -> None:
     url, words = trouble

@@ -179,6 +179,21 @@ async def test_record_with_the_real_connector(tmp_path):
     assert [row.data for row in read_recording(out) if isinstance(row, RecvRow)] == frames
 
 
+async def test_record_on_a_full_disk_says_so_and_nothing_else(tmp_path):
+    out = tmp_path / "out.jsonl"
+    out.symlink_to("/dev/full")
+    async with serve_replay(SMALL, speed=MAX_SPEED) as server:
+        config = tmp_path / "config.yaml"
+        config.write_text(
+            "connectors: [{name: cb, exchange: coinbase, pairs: [BTC-USD, ETH-USD],"
+            f' url: "{server.url}", rest_url: "{server.rest_url}"}}]\nlog: {{level: warning}}\n'
+        )
+        async with command("record", "--config", str(config), "--out", str(out), "--force") as process:
+            _, said = await process.communicate()
+            assert process.returncode == 2
+    assert said.decode() == f"tickbridge: {out}: cannot be written: No space left on device\n"
+
+
 def test_record_for_a_while(config, feed, tmp_path):
     async def record(_settings, _connectors, tap):
         tap.connected("cb.1", "wss://h")

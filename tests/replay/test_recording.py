@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,12 @@ from bridge.recordings.recording import (
     HeaderRow,
     HttpRow,
     RecordingError,
-    RecordingWriter,
     RecvRow,
     SendRow,
     read_recording,
 )
 from bridge.recordings.secrets import Redactor
+from bridge.recordings.writer import RecordingWriter
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIiwiZXhwIjoxfQ.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 HEADER = b'{"t":"header","exchange":"x"}\n'
@@ -96,6 +97,27 @@ def test_full_disk_is_said(tmp_path):
     target.symlink_to("/dev/full")
     with pytest.raises(RecordingError, match="No space left"), RecordingWriter(target, "x", force=True) as writer:
         writer.received("ws.1", b"x" * 100_000, 1.0)
+
+
+def test_a_file_that_cannot_grow_ends_with_a_complete_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer, failures = write(path), []
+    writer.on_failure = lambda: failures.append(writer.rows)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        for _ in range(100):
+            writer.received("ws.1", b"x" * 700, 1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(failures) == 1, "further rows are dropped"
+    with pytest.raises(RecordingError, match="cannot be written: File too large") as said:
+        writer.close()
+    assert said.value.exit_code == 2
+    writer.close()
+    rows = list(read_recording(path))
+    assert 2 < len(rows) <= failures[0] + 1
+    assert path.read_bytes().endswith(b"}\n")
 
 
 def test_unknown_keys_and_kinds_are_passed_over(tmp_path):

@@ -12,8 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.book import Book
-from bridge.recordings.recording import HeaderRow, RecordingError, RecordingWriter, RecvRow, read_recording
+from bridge.recordings.recording import HeaderRow, RecordingError, RecvRow, read_recording
 from bridge.recordings.replay import MAX_SPEED, Pacer, ReplayError, serve_replay
+from bridge.recordings.writer import RecordingWriter
 from tests.patience import PATIENCE
 
 SMALL = Path(__file__).parents[1] / "fixtures" / "coinbase-small.jsonl"

@@ -242,6 +242,21 @@ def test_what_cannot_be_written_is_exit_2(tmp_path: Path, option: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("rate", ["5000", "1"], ids=["while it runs", "at the end"])
+def test_a_journal_on_a_full_disk_ends_it_with_2(rate: str) -> None:
+    with started("limitlex", "--port", "0", "--rate", rate, "--journal", "/dev/full") as (process, _):
+        if rate == "1":
+            process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert said == "tickbridge: cannot write /dev/full: No space left on device; choose another place\n"
+
+
+def test_a_config_on_a_full_disk_is_named(tmp_path: Path) -> None:
+    done = run("limitlex", "--port", "0", "--key-dir", str(tmp_path), "--write-config", "/dev/full")
+    assert (done.returncode, "cannot use /dev/full: No space left" in done.stderr) == (2, True), done.stderr
+
+
 def test_faults_from_the_command_line() -> None:
     with started("limitlex", "--port", "0", "--fault", "refuse:duration=60", "--fault", "cut:every=60") as (_, output):
         control = re.search(r"control +(\S+)", output)

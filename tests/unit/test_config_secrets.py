@@ -1,6 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from bridge.config import load_settings
 from bridge.errors import ConfigError
@@ -26,7 +33,8 @@ def test_a_redis_url_from_a_file(config, tmp_path):
 
 def test_what_is_wrong_with_a_files_secret_is_said_of_the_setting_that_names_the_file(config, tmp_path):
     (tmp_path / "url").write_text(f"http://:{SECRET}@localhost")
-    text = f"namespace: a\nredis: {{url_file: {tmp_path}/url, ca_file: {tmp_path}/url}}"
+    pem = _certificate(tmp_path / "ca.pem")
+    text = f"namespace: a\nredis: {{url_file: {tmp_path}/url, ca_file: {pem}}}"
     [(path, said)] = config.problems(text).items()
     assert path == "redis.url_file"
     assert said.startswith("should start with redis://")
@@ -179,6 +187,12 @@ def test_redis_urls_that_will_not_do(config, url):
     assert list(config.problems(f"redis: {{url: '{url}'}}")) == ["redis.url"]
 
 
+def _certificate(path):
+    """A certificate with its key, in one file."""
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("given", "places"),
     [
@@ -190,13 +204,38 @@ def test_redis_urls_that_will_not_do(config, url):
     ],
 )
 def test_files_for_tls(config, tmp_path, given, places):
-    pem = tmp_path / "some.pem"
-    pem.write_text("x")
+    pem = _certificate(tmp_path / "some.pem")
     text = f"redis: {{{given.format(pem=pem)}}}"
     if places:
         assert list(config.problems(text)) == places
     else:
         assert config.load(text).redis.topology.tls
+    plain = config.problems(f"redis: {{ca_file: {pem}}}")
+    assert plain == {"redis.ca_file": "makes sense only with a rediss:// URL (line 1)"}
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "said"),
+    [
+        ("ca_file: /etc/passwd", "redis.ca_file", "/etc/passwd holds no PEM certificate"),
+        ("cert_file: /etc/passwd, key_file: {pem}", "redis.cert_file", "/etc/passwd holds no PEM certificate"),
+        ("cert_file: {pem}, key_file: /etc/passwd", "redis.key_file", "/etc/passwd holds no PEM key"),
+        ("cert_file: {pem}, key_file: {other}", "redis.key_file", "{other} holds the key of another certificate"),
+    ],
+)
+def test_files_for_tls_that_hold_something_else(config, tmp_path, given, place, said):
+    files = {name: _certificate(tmp_path / f"{name}.pem") for name in ("pem", "other")}
+    problems = config.problems(f"redis: {{url: 'rediss://h', {given.format(**files)}}}")
+    assert problems == {place: f"{said.format(**files)} (line 1)"}
+
+
+def test_a_key_with_a_password_is_left_to_the_one_who_knows_it(config, tmp_path):
+    """The URL may have it, as ``ssl_password``."""
+    pem = _certificate(tmp_path / "some.pem")
+    key = load_pem_private_key(pem.read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a password"))
+    (tmp_path / "key.pem").write_bytes(locked)
+    config.load(f"redis: {{url: 'rediss://h', cert_file: {pem}, key_file: {tmp_path}/key.pem}}")
 
 
 def test_the_key_too_may_stand_in_a_file(config, tmp_path):

@@ -19,8 +19,10 @@ from bridge.simulator import EXCHANGES
 from tests.unit.doc_pages import ROOT, SOURCES, text
 
 GROUND = {
-    *("values", "model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "latency", "urls", "proxies"),
+    *("values", "model", "keys", "entries", "book", "errors", "exchange_errors", "clock", "files", "latency", "urls"),
+    "proxies",
     *(
+        "pem",
         "printable",
         "redaction",
         "redis.sentinels",
@@ -69,7 +71,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "bridge/sequencer": GROUND | {"exchanges.rules", "publish.stream", "sequencer"},
     "bridge/view": GROUND | {"process.output", "process.starting", "view"},
     "bridge/overview": GROUND | {"overview", "suggestions", "tail.selection", "view"},
-    "bridge/simulator": {"errors", "simulator"},
+    "bridge/simulator": {"errors", "files", "simulator"},
     **{f"bridge/{name.replace('.', '/')}.py": {"errors"} | MARKET for name in MARKET},
     "bridge/simulator/sockets.py": {"simulator.faults", "simulator.journal"},
     **{f"bridge/simulator/{name}": {"errors", f"simulator.{name}"} | PROTOCOLS for name in EXCHANGES},

@@ -80,6 +80,8 @@ def test_what_a_url_leads_to(url, nodes, options):
         ("redis://h?ssl_cert_reqs=none", "only in a rediss:// URL"),
         ("rediss://h?ssl_cert_reqs=perhaps", "should be required, optional or none"),
         ("rediss://h?ssl_ca_certs=/nowhere/at.all", "ssl_ca_certs names a file that cannot be read: No such file"),
+        ("rediss://h?ssl_ca_certs=/etc/passwd", "ssl_ca_certs names a file that holds no PEM certificate"),
+        ("rediss://h?ssl_certfile=/etc/passwd", "ssl_certfile names a file that holds no PEM certificate"),
         ("rediss+cluster://h?ssl_password=x", "which is not supported for a Cluster"),
         ("redis://h?sentinel_password=x", "only in a redis\\+sentinel:// URL"),
         ("redis+cluster://h?db=1", "a Cluster has only one"),

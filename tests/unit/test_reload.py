@@ -95,6 +95,17 @@ async def test_a_connector_that_is_gone_from_the_config_keeps_its_settings() -> 
     assert logs == [("restart_needed", "connectors.a"), ("reloaded", [])]
 
 
+async def test_a_config_without_connectors_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tickbridge.yaml"
+    path.write_text("")
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        Reloader(settings("[BTC-USD]"), ("a", "b"), lambda: load_again(path)).reload()
+    [entry] = logs
+    assert entry["event"] == "reload_failed"
+    assert "connectors: the config has none, so there is nothing to do" in entry["errors"][0]
+
+
 # --- the file that is watched ----------------------------------------------------------------------------------------
 
 
@@ -146,7 +157,8 @@ def test_a_config_that_is_read_again_leaves_the_logs_as_they_are(
     path = tmp_path / "tickbridge.yaml"
     path.write_text("log: {level: error, format: json}")
     load(path)
-    path.write_text("log: {level: debug, format: console}")
+    row = "{name: a, exchange: coinbase, pairs: [BTC-USD]}"
+    path.write_text(f"log: {{level: debug, format: console}}\nconnectors: [{row}]")
     assert load_again(path).log.level == "debug"
     structlog.get_logger().info("passed_over")
     structlog.get_logger().error("shown")
