@@ -172,7 +172,8 @@ class Terminal:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it still runs after {seconds:g} s; the screen shows\n{self.shown}") from None
         self.until(lambda: not select.select([self.leader], [], [], 0)[0], "all is read")
-        return code
+        with self._lock:  # and taken in
+            return code
 
     def hang_up(self) -> None:
         """Close the window."""
@@ -206,10 +207,10 @@ class Terminal:
                 rest = time.monotonic() + 1.0
             if not select.select([self.leader], [], [], _LOOK_EVERY)[0]:
                 continue
-            try:
-                chunk = os.read(self.leader, 65536)
-            except OSError:  # Linux's way to say that the other end is closed
-                return
             with self._lock:
+                try:
+                    chunk = os.read(self.leader, 65536)
+                except OSError:  # Linux's way to say that the other end is closed
+                    return
                 self.seen += chunk
                 self._stream.feed(chunk)

@@ -51,8 +51,8 @@ def test_streams_and_connectors_are_shown_and_q_gives_the_terminal_back(
             terminal.wait_until_shown("3 of 3 live")
             terminal.wait_until_shown(r"limitlex +(limitlex +)?● live +2/2 ")
             terminal.wait_until_shown(r"limitlex +BTC-EUR +trades +● live +2 ")
+            terminal.wait_until_shown(r"q quit *$")
             assert all(len(line) == size[0] for line in terminal.lines)
-            assert terminal.lines[-1].rstrip().endswith("q quit")
             for seq in range(3, 50):
                 feed.trade(keys[Channel.TRADES], seq)
             terminal.wait_until_shown(r"BTC-EUR +trades +● live +49 ")
