@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Self, TypeVar
 
 from redis import exceptions
@@ -24,8 +24,10 @@ __all__ = [
     "BlockingConnection",
     "Endless",
     "Outages",
+    "Steps",
     "Where",
     "check",
+    "end",
     "log_outages",
     "make_client",
     "safe_url",
@@ -36,6 +38,8 @@ __all__ = [
 _TEXT = {"decode_responses": True, "encoding_errors": "backslashreplace"}
 _UNBLOCKED = "UNBLOCKED force unblock"
 """How a server that is no longer the master ends a blocking read."""
+_SHIELDED = 1000
+"""Steps with a task of their own after a cancelled one: who has set a time limit may do so again."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,6 +152,62 @@ class Endless(AsyncIterator[T]):
 
     async def aclose(self) -> None:
         """Do nothing; for ``contextlib.aclosing``."""
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait until it has ended, however it does."""
+    task.cancel()
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()
+
+
+class Steps:
+    """Runs ``step``, which may be cancelled and repeated. If waiting for it is cancelled, it goes on for the next ``run``.
+
+    Otherwise one that takes longer than its caller ever waits would begin again and again. A task for each step costs
+    something, so only those after a cancellation have one; the first cancellation ends the step itself.
+    """
+
+    def __init__(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._step = step
+        self._task: asyncio.Task[None] | None = None
+        self._shielded = 0
+        """So many steps more have tasks."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a step is on its way that nobody may be waiting for."""
+        return self._task is not None and not self._task.done()
+
+    async def run(self) -> None:
+        """Run a step, or wait for the one that is on its way.
+
+        Raises:
+            Exception: whatever ``step`` raises.
+        """
+        task = self._task
+        try:
+            if task is None:
+                if not self._shielded:
+                    await self._step()
+                    return
+                self._shielded -= 1
+                task = self._task = asyncio.create_task(self._step(), name="step")
+            if not task.done():
+                await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            self._shielded = _SHIELDED
+            raise
+        if self._task is task:
+            self._task = None
+        task.result()
+
+    async def aclose(self) -> None:
+        """End the step that is on its way."""
+        task, self._task = self._task, None
+        if task is not None:
+            await end(task)
 
 
 class BlockingConnection:
