@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from redis import exceptions
@@ -30,6 +31,7 @@ __all__ = [
     "end",
     "log_outages",
     "make_client",
+    "of_replica",
     "safe_url",
     "topology_of",
 ]
@@ -109,7 +111,9 @@ def log_outages(address: str) -> Callable[[BaseException | None], None]:
         if error is None:
             _log.warning("Redis at %s is back", address)
         else:
-            _log.warning("Redis at %s is unreachable, waiting: %s", address, explain(error, address))
+            away = isinstance(error, AWAY) and not isinstance(error, exceptions.ReadOnlyError)
+            words = "is unreachable" if away else "accepts no writes"
+            _log.warning("Redis at %s %s, waiting: %s", address, words, explain(error, address))
 
     return report
 
@@ -136,6 +140,15 @@ async def check(client: Redis, where: Where) -> None:
     """
     with explained(topology_of(where).address):
         await client.ping()
+
+
+async def of_replica(redis: Redis) -> exceptions.ReadOnlyError:
+    """The error of a write to a replica, with its master if Redis tells."""
+    info: dict[str, Any] = {}
+    with suppress(*FAILURES):
+        info = await redis.info("replication")
+    instead = f"; use its master {info['master_host']}:{info['master_port']}" if "master_host" in info else ""
+    return exceptions.ReadOnlyError(f"this is a read-only replica{instead}")
 
 
 class Endless(AsyncIterator[T]):

@@ -28,7 +28,17 @@ from redis.asyncio import Redis
 from bridge.keys import Keys, StreamKey
 from bridge.redis.errors import refuses_key
 from consumers.blocking import BlockingReader, BlockingReaders
-from consumers.connection import Endless, Outages, Steps, Where, check, log_outages, make_client, topology_of
+from consumers.connection import (
+    Endless,
+    Outages,
+    Steps,
+    Where,
+    check,
+    log_outages,
+    make_client,
+    of_replica,
+    topology_of,
+)
 from consumers.items import Item, Stored, Trimmed, Unreadable, split_id
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 from consumers.refused import RefusedStreams, all_forbidden
@@ -162,7 +172,14 @@ class Reader:
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of a call that may be repeated, once Redis answers; refusals are raised."""
-        return await self._outages.outlive(call)
+
+        async def attempt() -> T:
+            try:
+                return await call()
+            except exceptions.ReadOnlyError:
+                raise await of_replica(self._redis) from None
+
+        return await self._outages.outlive(attempt)
 
     async def add(self, key: str, start: Start = Position.START) -> None:
         """Read one more stream; no effect if it is read already. Waits while Redis is unreachable.
