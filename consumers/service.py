@@ -29,7 +29,17 @@ from bridge.redis.topology import RedisUrlError, Topology
 from consumers.monitor import HttpAddress, http_address
 from consumers.notices import Notices
 
-__all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
+__all__ = [
+    "OutputClosedError",
+    "Parser",
+    "catalog",
+    "discover",
+    "note",
+    "run_as_command",
+    "say",
+    "serve",
+    "to_terminal",
+]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 _URL = "TICKBRIDGE_REDIS__URL"
@@ -39,6 +49,10 @@ _FILES = {
     "cert_file": "PEM file with the client certificate, for TLS",
     "key_file": "PEM file with the private key of the client certificate",
 }
+
+
+class OutputClosedError(Exception):
+    """The reader of the output has closed the pipe, as ``head`` does. It is no ``OSError``: Redis has not failed."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -143,10 +157,10 @@ def say(line: str) -> None:
     """Print a line without waiting for its reader.
 
     Raises:
-        BrokenPipeError: the reader has closed the pipe, as ``head`` does.
+        OutputClosedError: the reader has closed the pipe.
     """
     if isinstance(sys.stdout, QueuedText) and sys.stdout.queue.gone:
-        raise BrokenPipeError
+        raise OutputClosedError
     print(line)
 
 
@@ -248,8 +262,8 @@ def serve(
         collect_rarely()
         try:
             run_loop(_until_signal(main()), loop)
-        except* BrokenPipeError:
-            pass  # the reader of our output is gone
+        except* OutputClosedError:
+            pass
         except* (RedisUnavailableError, *FAILURES) as group:
             _complain(prog, group)
             code = 2

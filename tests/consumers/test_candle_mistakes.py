@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
-from tests.consumers.test_candles import Trades
+from tests.consumers.test_candles import CLEAN, Trades
 from tests.consumers.test_monitor import service
 from tests.e2e.harness import eventually
 from tests.servers import RedisServer
@@ -16,6 +18,26 @@ from tests.servers import RedisServer
 def trades(redis_server: RedisServer):
     with redis_server.client() as client:
         yield Trades(client)
+
+
+def test_head_ends_it(redis_server, trades) -> None:
+    words = [sys.executable, "-m", "bridge", "candles", "--interval", "1s", "--redis", redis_server.url]
+    with subprocess.Popen(words, env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        trades.at(0)
+        trades.at(10_000)
+        assert process.stdout.readline()
+        process.stdout.close()
+
+        def ended() -> bool:
+            trades.at(10_000 * (trades.seq + 1))
+            return process.poll() is not None
+
+        try:
+            eventually(ended, "its end")
+        finally:
+            process.kill()
+        assert process.returncode == 0
+        assert "unreachable" not in process.stderr.read()
 
 
 def test_a_replica_is_named_with_its_master(own_server, redis_server) -> None:
