@@ -203,11 +203,11 @@ async def discover(
     """
     notices = notices or Notices("consumer")
     names = names or (keys.catalog(), keys.accounts_catalog())
+    catalogs = " or ".join(names)
     while True:
         try:
             streams = await catalog(redis, keys, names)
-            for name in names:
-                notices.clear_problem(name)
+            notices.clear_problem(catalogs)
             for key, stream in sorted(streams.items()):
                 await _take(key, stream, found, notices)
             if missing:
@@ -217,7 +217,7 @@ async def discover(
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            notices.report_problem(" or ".join(names), str(error))
+            notices.report_problem(catalogs, str(error))
         await asyncio.sleep(every)
 
 
