@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bridge.redis.topology import Address, Kind, Slots, slot_of
-from consumers.connection import BlockingConnection, Where, topology_of
+from consumers.connection import BlockingConnection, Where, end, topology_of
 
 __all__ = ["BlockingReader", "BlockingReaders"]
 
@@ -105,10 +105,7 @@ class BlockingReaders:
         readers: Iterable[BlockingReader] = list(self._readers.values())
         for reader in readers:
             if reader.task is not None:
-                reader.task.cancel()
-                await asyncio.wait((reader.task,))
-                if not reader.task.cancelled():
-                    reader.task.exception()
+                await end(reader.task)
                 reader.task = None
             await reader.connection.aclose()
             await reader.commands.aclose()

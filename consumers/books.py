@@ -224,12 +224,13 @@ async def run(args: Namespace) -> None:
         await books.start()
         try:
             public = (keys.catalog(),)
+            notices = Notices("books")
             found = discover(
                 reader.redis,
                 keys,
                 books.found,
                 names=public,
-                notices=Notices("books"),
+                notices=notices,
                 writer="connector with order books",
                 missing=books.missing,
             )
@@ -238,7 +239,12 @@ async def run(args: Namespace) -> None:
                 group.create_task(found, name="catalog")
                 group.create_task(books.keep_hashes(args.every), name="late-join hashes")
                 monitor = Monitor(
-                    "books", reader, args.redis, lambda: books.writes, lambda: books.trouble, degraded=books.invalid
+                    "books",
+                    reader,
+                    args.redis,
+                    lambda: books.writes,
+                    lambda: books.trouble,
+                    degraded=lambda: [*notices.problems(), *books.invalid()],
                 )
                 group.create_task(monitor.run(args.http, pages(books)), name="http")
                 if not args.quiet:

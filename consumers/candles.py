@@ -90,10 +90,15 @@ class Candles:
             exchange, _, pair = name.rpartition(":")
             if exchange or self._exchange:
                 stream = StreamKey(exchange or str(self._exchange), pair, Channel.TRADES)
-                await self._read(self._keys.stream(stream.exchange, pair, Channel.TRADES), stream)
+                with suppress(ValueError):  # `found` says so, and tries again
+                    await self._read(self._keys.stream(stream.exchange, pair, Channel.TRADES), stream)
 
     async def found(self, key: str, stream: StreamKey) -> None:
-        """Read a stream of the catalog if it is one of wanted trades."""
+        """Read a stream of the catalog if it is one of wanted trades.
+
+        Raises:
+            ValueError: the key of an interval's candles holds something else; the other intervals are made.
+        """
         named = {stream.subject, f"{stream.exchange}:{stream.subject}"} & self._pairs
         wanted = (named or not self._pairs) and self._exchange in (None, stream.exchange)
         if stream.channel is Channel.TRADES and wanted:
@@ -130,7 +135,7 @@ class Candles:
         known = await self._clock.known_until([key for key in self.series if key in self._reader.cursors])
         taken = self._reader.cursors
         for key, ms in known.items():
-            if taken[key] == self._clock.newest[key]:
+            if taken.get(key) == self._clock.newest[key]:
                 for series in self.series[key]:
                     self._writer.add(series, series.bars.advance(ms))
 
@@ -167,15 +172,31 @@ class Candles:
         return [*self._writer.refused.values(), *late]
 
     async def _read(self, key: str, stream: StreamKey) -> None:
-        if key in self.series:
+        made = {series.interval for series in self.series.get(key, ())}
+        if len(made) == len(self._intervals):
             return
-        found = [
-            await read_series(self._reader.redis, self._keys, stream, interval, grace=self._grace, keep=self._keep)
-            for interval in self._intervals
-        ]
+        found: list[Series] = []
+        refused: list[str] = []
+        for interval in self._intervals:
+            try:
+                found.append(
+                    await read_series(
+                        self._reader.redis, self._keys, stream, interval, grace=self._grace, keep=self._keep
+                    )
+                )
+            except ValueError as error:
+                refused.append(str(error))
+        if not made.issuperset(series.interval for series in found):
+            await self._begin(key, found)
+        if refused:
+            raise ValueError("; ".join(refused))
+
+    async def _begin(self, key: str, found: list[Series]) -> None:
+        """Make these candles of a pair; those that were made before continue where their streams end, as after a start."""
         self._writer.there.update(series.key for series in found if series.begin != (0, 0))
         begin = min((series.begin for series in found), default=(0, 0))
         self.series[key] = found
+        self._reader.remove(key)
         try:
             await self._reader.add(key, "{}-{}".format(*begin) if begin != (0, 0) else Position.START)
         except BaseException:
@@ -234,7 +255,12 @@ async def run(args: Namespace) -> None:
             group.create_task(found, name="catalog")
             group.create_task(candles.keep_listed(CandleCatalog(reader.redis, keys), notices), name="listing")
             monitor = Monitor(
-                "candles", reader, args.redis, lambda: writer.writes, lambda: writer.trouble, degraded=candles.degraded
+                "candles",
+                reader,
+                args.redis,
+                lambda: writer.writes,
+                lambda: writer.trouble,
+                degraded=lambda: [*notices.problems(), *candles.degraded()],
             )
             group.create_task(monitor.run(args.http), name="http")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from redis import exceptions
@@ -24,10 +25,13 @@ __all__ = [
     "BlockingConnection",
     "Endless",
     "Outages",
+    "Steps",
     "Where",
     "check",
+    "end",
     "log_outages",
     "make_client",
+    "of_replica",
     "safe_url",
     "topology_of",
 ]
@@ -36,6 +40,8 @@ __all__ = [
 _TEXT = {"decode_responses": True, "encoding_errors": "backslashreplace"}
 _UNBLOCKED = "UNBLOCKED force unblock"
 """How a server that is no longer the master ends a blocking read."""
+_SHIELDED = 1000
+"""Steps with a task of their own after a cancelled one: who has set a time limit may do so again."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +111,9 @@ def log_outages(address: str) -> Callable[[BaseException | None], None]:
         if error is None:
             _log.warning("Redis at %s is back", address)
         else:
-            _log.warning("Redis at %s is unreachable, waiting: %s", address, explain(error, address))
+            away = isinstance(error, AWAY) and not isinstance(error, exceptions.ReadOnlyError)
+            words = "is unreachable" if away else "accepts no writes"
+            _log.warning("Redis at %s %s, waiting: %s", address, words, explain(error, address))
 
     return report
 
@@ -134,6 +142,15 @@ async def check(client: Redis, where: Where) -> None:
         await client.ping()
 
 
+async def of_replica(redis: Redis) -> exceptions.ReadOnlyError:
+    """The error of a write to a replica, with its master if Redis tells."""
+    info: dict[str, Any] = {}
+    with suppress(*FAILURES):
+        info = await redis.info("replication")
+    instead = f"; use its master {info['master_host']}:{info['master_port']}" if "master_host" in info else ""
+    return exceptions.ReadOnlyError(f"this is a read-only replica{instead}")
+
+
 class Endless(AsyncIterator[T]):
     """Yields the result of ``step`` endlessly. Unlike a generator, it continues after a step is cancelled or fails."""
 
@@ -148,6 +165,62 @@ class Endless(AsyncIterator[T]):
 
     async def aclose(self) -> None:
         """Do nothing; for ``contextlib.aclosing``."""
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait until it has ended, however it does."""
+    task.cancel()
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()
+
+
+class Steps:
+    """Runs ``step``, which may be cancelled and repeated. If waiting for it is cancelled, it goes on for the next ``run``.
+
+    Otherwise one that takes longer than its caller ever waits would begin again and again. A task for each step costs
+    something, so only those after a cancellation have one; the first cancellation ends the step itself.
+    """
+
+    def __init__(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._step = step
+        self._task: asyncio.Task[None] | None = None
+        self._shielded = 0
+        """So many steps more have tasks."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a step is on its way that nobody may be waiting for."""
+        return self._task is not None and not self._task.done()
+
+    async def run(self) -> None:
+        """Run a step, or wait for the one that is on its way.
+
+        Raises:
+            Exception: whatever ``step`` raises.
+        """
+        task = self._task
+        try:
+            if task is None:
+                if not self._shielded:
+                    await self._step()
+                    return
+                self._shielded -= 1
+                task = self._task = asyncio.create_task(self._step(), name="step")
+            if not task.done():
+                await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            self._shielded = _SHIELDED
+            raise
+        if self._task is task:
+            self._task = None
+        task.result()
+
+    async def aclose(self) -> None:
+        """End the step that is on its way."""
+        task, self._task = self._task, None
+        if task is not None:
+            await end(task)
 
 
 class BlockingConnection:

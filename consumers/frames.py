@@ -73,12 +73,14 @@ def decimals(table: Any, names: Sequence[str], precision: int = _PRECISION, scal
     """The table with these columns of text as decimals (``decimal128``); empty becomes null.
 
     Raises:
-        ValueError: a value has more digits than fit; nothing is rounded.
+        ValueError: there is no such column, or a value has more digits than fit; nothing is rounded.
     """
     pa = arrow()
     compute = library("pyarrow.compute")
     for name in names:
         place = table.schema.get_field_index(name)
+        if place < 0:
+            raise ValueError(f"there is no column {name!r}; there are {', '.join(table.column_names)}")
         text = table.column(place)
         text = compute.if_else(compute.equal(text, ""), None, text)
         try:

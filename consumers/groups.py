@@ -27,7 +27,7 @@ from redis.asyncio import Redis
 from bridge.keys import Keys
 from bridge.redis.errors import AWAY, refuses_key
 from consumers.blocking import BlockingReader, BlockingReaders
-from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
+from consumers.connection import Endless, Outages, Steps, Where, check, log_outages, make_client, topology_of
 from consumers.group_positions import GroupPosition, creation_options, recording_acknowledgements
 from consumers.items import GroupLost, Item, PendingGone, Stored, Trimmed, Unreadable, split_id, to_item
 from consumers.positions import Cursor, Start, resolve
@@ -83,6 +83,7 @@ class GroupReader:
         self._refused = RefusedStreams(self._blocking, clock)
         self._history = True
         self._claim_at = 0.0
+        self._steps = Steps(self._step)
 
     async def __aenter__(self) -> Self:
         """Connect, and create the groups that do not exist yet.
@@ -92,8 +93,7 @@ class GroupReader:
             ValueError: no stream, a key that is not a data stream, or a start that is not valid for its stream.
         """
         if not self._wanted:
-            msg = "a group reader needs at least one stream"
-            raise ValueError(msg)
+            raise ValueError("a group reader needs at least one stream")
         try:
             await check(self._redis, self._topology)
             for key, start in self._wanted.items():
@@ -110,6 +110,7 @@ class GroupReader:
 
     async def aclose(self) -> None:
         """Close the connections; unacknowledged entries stay pending."""
+        await self._steps.aclose()
         await self._blocking.aclose()
         await self._redis.aclose()
 
@@ -142,12 +143,12 @@ class GroupReader:
 
     async def _next_item(self) -> Item:
         while self._gone or not self._ready:
-            await self._step()
+            await self._steps.run()
         return self._ready.popleft()
 
     async def _next_batch(self) -> list[Item]:
         while self._replies or self._gone or not self._ready:
-            await self._step()
+            await self._steps.run()
         batch = list(self._ready)
         self._ready.clear()
         return batch
@@ -328,9 +329,9 @@ class GroupReader:
         try:
             before = await self._call("XREVRANGE", position.key, f"({entry_id}", "-", "COUNT", 1, key=position.key)
         except exceptions.ResponseError as error:
-            if not refuses_key(error):
-                raise
-            return expected, None  # the stream is gone: a hole
+            if refuses_key(error):
+                return expected, None  # the stream is gone: a hole
+            raise
         if before:
             return split_id(before[0][0])[1] + 1, None
         return found, Trimmed(position.key, position.stream, position.last, entry_id, found - expected)
@@ -338,8 +339,7 @@ class GroupReader:
     async def _join(self, key: str, start: Start) -> None:
         stream = self._keys.parse(key)
         if stream is None:
-            msg = f"{key!r} is not a data stream"
-            raise ValueError(msg)
+            raise ValueError(f"{key!r} is not a data stream")
         cursor = (await resolve(self._redis, self._keys, key, stream, start)).cursor
         try:
             created = await self._create(key, cursor.id)

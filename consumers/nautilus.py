@@ -156,19 +156,26 @@ async def run(args: Namespace) -> None:
     keys = Keys(args.namespace)
     async with Reader(args.redis, namespace=args.namespace) as reader:
         copies = Republisher(reader, keys, args.streams, args.exchange, keep=args.keep)
+        notices = Notices("nautilus")
         async with asyncio.TaskGroup() as group:
             found = discover(
                 reader.redis,
                 keys,
                 copies.found,
                 names=(keys.catalog(),),
-                notices=Notices("nautilus"),
+                notices=notices,
                 writer="connector with trades or quotes",
                 missing=copies.missing,
             )
             group.create_task(copies.follow(), name="read")
             group.create_task(found, name="catalog")
-            monitor = Monitor("nautilus", reader, args.redis, lambda: copies.writes, degraded=copies.degraded)
+            monitor = Monitor(
+                "nautilus",
+                reader,
+                args.redis,
+                lambda: copies.writes,
+                degraded=lambda: [*notices.problems(), *copies.degraded()],
+            )
             group.create_task(monitor.run(args.http), name="http")
 
 

@@ -50,6 +50,10 @@ class Notices:
         if self._problems.pop(about, None) is not None:
             self._say(f"{_shown(about)} can be used again")
 
+    def problems(self) -> list[str]:
+        """The problems that are not solved."""
+        return [f"{about}: {words}" for about, words in sorted(self._problems.items())]
+
     def _say(self, words: str) -> None:
         print(f"{self._service}: {words}", file=sys.stderr, flush=True)
 

@@ -28,7 +28,17 @@ from redis.asyncio import Redis
 from bridge.keys import Keys, StreamKey
 from bridge.redis.errors import refuses_key
 from consumers.blocking import BlockingReader, BlockingReaders
-from consumers.connection import Endless, Outages, Where, check, log_outages, make_client, topology_of
+from consumers.connection import (
+    Endless,
+    Outages,
+    Steps,
+    Where,
+    check,
+    log_outages,
+    make_client,
+    of_replica,
+    topology_of,
+)
 from consumers.items import Item, Stored, Trimmed, Unreadable, split_id
 from consumers.positions import Cursor, Position, Saved, Start, resolve
 from consumers.refused import RefusedStreams, all_forbidden
@@ -81,7 +91,10 @@ class Reader:
         for key in self._wanted:
             self._parse(key)
         self._take = take_raw if raw else take
-        self._command = ("XREAD", "COUNT", count, "BLOCK", max(1, int(block * 1000)), "STREAMS")
+        self._command: tuple[str | int, ...] = ("XREAD", "COUNT", count)
+        self._block = block
+        self._waits = True
+        """Whether reads wait for new entries."""
         self._log_outage = log_outages(self._topology.address)
         self._outages = outages or Outages(self._report)
         self._redis: Redis = make_client(self._topology)
@@ -92,6 +105,7 @@ class Reader:
         self._ready: deque[Item] = deque()
         self._refused = RefusedStreams(self._blocking, lambda: asyncio.get_running_loop().time())
         self._added = asyncio.Event()
+        self._steps = Steps(lambda: self._step())  # noqa: PLW0108 - a PatternReader has steps of its own
         self.trouble = ""
         """Why Redis does not answer; empty while it does."""
 
@@ -118,6 +132,7 @@ class Reader:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._steps.aclose()
         await self._blocking.aclose()
         await self._redis.aclose()
 
@@ -157,7 +172,14 @@ class Reader:
 
     async def outlive(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of a call that may be repeated, once Redis answers; refusals are raised."""
-        return await self._outages.outlive(call)
+
+        async def attempt() -> T:
+            try:
+                return await call()
+            except exceptions.ReadOnlyError:
+                raise await of_replica(self._redis) from None
+
+        return await self._outages.outlive(attempt)
 
     async def add(self, key: str, start: Start = Position.START) -> None:
         """Read one more stream; no effect if it is read already. Waits while Redis is unreachable.
@@ -193,7 +215,7 @@ class Reader:
 
     async def _next_item(self) -> Item:
         while not self._ready:
-            await self._step()
+            await self._steps.run()
         item = self._ready.popleft()
         position = self._positions.get(item.key)
         if position and isinstance(item, Stored):
@@ -202,7 +224,30 @@ class Reader:
 
     async def _next_batch(self) -> list[Item]:
         while self._replies or not self._ready:
-            await self._step()
+            await self._steps.run()
+        return self._take_ready()
+
+    async def available(self) -> list[Item]:
+        """The items that are there already, perhaps none: a read that does not wait for new entries.
+
+        A read that is on its way because a wait was cancelled is not waited for, nor is Redis for longer than ``block``.
+        """
+        self._waits = False
+        try:
+            async with asyncio.timeout(self._block):
+                if self._steps.running:
+                    await asyncio.sleep(0)
+                elif not self._ready:
+                    await self._steps.run()
+                while self._replies and not self._steps.running:
+                    await self._steps.run()
+        except TimeoutError:
+            pass
+        finally:
+            self._waits = True
+        return self._take_ready()
+
+    def _take_ready(self) -> list[Item]:
         batch = list(self._ready)
         self._ready.clear()
         for position in self._positions.values():
@@ -228,7 +273,8 @@ class Reader:
             return
         self._refused.retry_due()
         if self._blocking.idle:
-            await self._wait_for_streams()
+            if self._waits:
+                await self._wait_for_streams()
             return
         self._replies.extend(await self._blocking.read(self._read))
 
@@ -249,7 +295,12 @@ class Reader:
             if not positions:
                 return []  # all were removed while Redis was unreachable
             reply = await source.connection.call(
-                *self._command, *positions, *(position.id for position in positions.values()), text=False
+                *self._command,
+                *(("BLOCK", max(1, int(self._block * 1000))) if self._waits else ()),
+                "STREAMS",
+                *positions,
+                *(position.id for position in positions.values()),
+                text=False,
             )
             self._refused.mark_readable(positions)
             return [(positions[key.decode()], entries) for key, entries in reply or ()]

@@ -30,7 +30,17 @@ from bridge.redis.topology import RedisUrlError, Topology
 from consumers.monitor import HttpAddress, http_address
 from consumers.notices import Notices
 
-__all__ = ["Parser", "catalog", "discover", "note", "run_as_command", "say", "serve", "to_terminal"]
+__all__ = [
+    "OutputClosedError",
+    "Parser",
+    "catalog",
+    "discover",
+    "note",
+    "run_as_command",
+    "say",
+    "serve",
+    "to_terminal",
+]
 
 T = TypeVar("T")
 
@@ -42,6 +52,10 @@ _FILES = {
     "cert_file": "PEM file with the client certificate, for TLS",
     "key_file": "PEM file with the private key of the client certificate",
 }
+
+
+class OutputClosedError(Exception):
+    """The reader of the output has closed the pipe, as ``head`` does. It is no ``OSError``: Redis has not failed."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -159,10 +173,10 @@ def say(line: str) -> None:
     """Print a line without waiting for its reader.
 
     Raises:
-        BrokenPipeError: the reader has closed the pipe, as ``head`` does.
+        OutputClosedError: the reader has closed the pipe.
     """
     if isinstance(sys.stdout, QueuedText) and sys.stdout.queue.gone:
-        raise BrokenPipeError
+        raise OutputClosedError
     print(line)
 
 
@@ -205,11 +219,11 @@ async def discover(
     """
     notices = notices or Notices("consumer")
     names = names or (keys.catalog(), keys.accounts_catalog())
+    catalogs = " or ".join(names)
     while True:
         try:
             streams = await catalog(redis, keys, names)
-            for name in names:
-                notices.clear_problem(name)
+            notices.clear_problem(catalogs)
             for key, stream in sorted(streams.items()):
                 await _take(key, stream, found, notices)
             if missing:
@@ -219,7 +233,7 @@ async def discover(
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            notices.report_problem(" or ".join(names), str(error))
+            notices.report_problem(catalogs, str(error))
         await asyncio.sleep(every)
 
 
@@ -264,8 +278,8 @@ def serve(
         collect_rarely()
         try:
             run_loop(_until_signal(main()), loop)
-        except* BrokenPipeError:
-            pass  # the reader of our output is gone
+        except* OutputClosedError:
+            pass
         except* (RedisUnavailableError, *FAILURES) as group:
             _complain(prog, group)
             code = 2

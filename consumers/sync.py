@@ -101,7 +101,10 @@ class SyncReader:
             yield self._next()
 
     def read(self, timeout: float | None = None) -> list[Item]:
-        """All items that are available, at least one; after ``timeout`` seconds without any, an empty list."""
+        """All items that are available, at least one; after ``timeout`` seconds without any, an empty list.
+
+        With a ``timeout`` of 0 it returns what is there already: a read that does not wait for new entries.
+        """
         if not self._ready:
             self._fill(timeout)
         return [self._next() for _ in range(len(self._ready))]
@@ -167,8 +170,8 @@ class SyncReader:
 
         async def fetch() -> None:
             try:
-                async with asyncio.timeout(timeout):
-                    batch = await anext(reader.batches())
+                async with asyncio.timeout(timeout or None):
+                    batch = await (reader.available() if timeout == 0 else anext(reader.batches()))
                     self._ready.extend(batch)  # at once: whatever is interrupted after it, nothing is lost
             except TimeoutError:
                 return

@@ -35,7 +35,7 @@ from redis.exceptions import ResponseError
 
 from bridge.keys import Keys, StreamKey
 from bridge.model import ControlEvent
-from bridge.redis.errors import refuses_key
+from bridge.redis.errors import refuses_key, said
 from consumers.items import Item
 from consumers.monitor import Monitor
 from consumers.notices import Notices
@@ -87,14 +87,18 @@ class Wallets:
     def interrupted(self) -> list[str]:
         """The channels of accounts that are not live, with their last state."""
         return [
-            f"{exchange}:{account} {name.removeprefix('state:')}: {said}"
+            f"{exchange}:{account} {name.removeprefix('state:')}: {state}"
             for (exchange, account), wallet in sorted(self.wallets.items())
-            for name, said in sorted(wallet.fields.items())
-            if name.startswith("state:") and said != ControlEvent.LIVE
+            for name, state in sorted(wallet.fields.items())
+            if name.startswith("state:") and state != ControlEvent.LIVE
         ]
 
     async def found(self, key: str, stream: StreamKey) -> None:
-        """Read a stream of the catalog if it belongs to a wanted account, from the position in its hash."""
+        """Read a stream of the catalog if it belongs to a wanted account, from the position in its hash.
+
+        Raises:
+            ValueError: the hash's key holds something else, or the position is none.
+        """
         account = stream.subject.partition("/")[0]
         names = {name for subject in (stream.subject, account) for name in (subject, f"{stream.exchange}:{subject}")}
         wanted = (not self._accounts or names & self._accounts) and self._exchange in (None, stream.exchange)
@@ -103,7 +107,12 @@ class Wallets:
         wallet = self.wallets.get((stream.exchange, stream.subject))
         if wallet is None:
             wallet_key = self._keys.wallet(stream.exchange, stream.subject)
-            fields: Any = await self._reader.redis.hgetall(wallet_key)
+            try:
+                fields: Any = await self._reader.redis.hgetall(wallet_key)
+            except ResponseError as error:
+                if not refuses_key(error):
+                    raise
+                raise ValueError(f"{wallet_key}: {said(error)}") from None
             wallet = self.wallets[stream.exchange, stream.subject] = Wallet(wallet_key, fields)
             self._known(stream, fields)
         # From the hash itself, which may have been repaired since the wallet was read.
@@ -187,6 +196,7 @@ async def run(args: Namespace) -> None:
             for line in () if args.quiet else as_known(stream, fields, as_json=text is as_json):
                 say(line)
 
+        notices = Notices("wallets")
         wallets = Wallets(reader, keys, args.accounts, args.exchange, changed, known=known)
         async with asyncio.TaskGroup() as group:
             group.create_task(wallets.follow(), name="read")
@@ -197,7 +207,7 @@ async def run(args: Namespace) -> None:
                 keys,
                 wallets.found,
                 names=private,
-                notices=Notices("wallets"),
+                notices=notices,
                 writer="connector with an account",
                 missing=wallets.missing,
             )
@@ -207,7 +217,7 @@ async def run(args: Namespace) -> None:
                 reader,
                 args.redis,
                 lambda: wallets.writes,
-                lambda: next(iter(wallets.refused.values()), ""),
+                lambda: next(iter([*wallets.refused.values(), *notices.problems()]), ""),
                 degraded=wallets.interrupted,
             )
             group.create_task(monitor.run(args.http), name="http")

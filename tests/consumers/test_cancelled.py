@@ -18,12 +18,14 @@ from consumers.connection import Outages
 from consumers.groups import GroupReader
 from consumers.items import Entry, Hole, Trimmed
 from consumers.keeper import BookKeeper
+from consumers.patterns import PatternReader
 from consumers.reader import Position as Where
 from consumers.reader import Reader
 from tests.clusters import Cluster
 from tests.consumers.streams import Stream, gather
 from tests.patience import PATIENCE
 from tests.servers import RedisServer, missing
+from tests.unit.proxy import Distant
 
 PAIRS = ("BTC-EUR", "ETH-EUR", "LTC-EUR")
 ENTRIES = 300
@@ -145,6 +147,71 @@ async def test_cancelled_over_the_connections_of_a_cluster(cluster: Cluster, mod
         )
         async with reader:
             assert await read_with_interruptions(reader, writer, chance) == writer.expected
+
+
+async def polled(source: AsyncIterator[Any], seconds: float) -> list[Any]:
+    """The next items, or none if they did not come within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await anext(source)
+    except TimeoutError:
+        return []
+    return found if isinstance(found, list) else [found]
+
+
+@pytest.mark.parametrize("kind", ["reader", "patterns", "group"])
+@pytest.mark.parametrize("delay", [0.0, 0.02])
+async def test_waits_that_are_shorter_than_a_read_get_it_all_once(
+    redis_server: RedisServer, kind: str, delay: float
+) -> None:
+    """Each is cancelled before Redis can have answered; all of it goes over the connections of the first ones."""
+    chance = random.Random(5)
+    with redis_server.client() as client:
+        writer = Writer(client, chance)
+        start: dict[str, Any] = dict.fromkeys(writer.expected, Where.START)
+        client.hset("bridge:catalog", mapping=dict.fromkeys(writer.expected, "{}"))
+        async with Distant(redis_server.port, delay) as proxy:
+            reader: Reader | GroupReader
+            if kind == "group":
+                reader = GroupReader(proxy.url, start, group="g", consumer="c", count=50)
+            elif kind == "patterns":
+                reader = PatternReader(proxy.url, {"limitlex:* trades": Where.START}, count=50, every=0.05)
+            else:
+                reader = Reader(proxy.url, start, count=50)
+            got: dict[str, list[object]] = defaultdict(list)
+            async with reader, asyncio.timeout(PATIENCE):
+                sources: list[AsyncIterator[Any]] = [aiter(reader), reader.batches()]
+                while writer.left or sum(map(len, got.values())) < writer.count:
+                    writer.write()
+                    items = await polled(chance.choice(sources), chance.choice((0.0, 0.001, delay, 1.5 * delay)))
+                    for item in items:
+                        got[item.key].append(told(item))
+                    if isinstance(reader, GroupReader):
+                        await reader.ack(items)
+            assert got == writer.expected
+            assert proxy.connections <= 4
+
+
+async def test_an_added_stream_is_read_while_waits_are_cancelled(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        quiet, added = Stream(client, Channel.TRADES), Stream(client, Channel.TRADES, "ETH-EUR")
+        added.trade()
+        async with Reader(redis_server.url, {quiet.key: Where.NOW}, block=0.2) as reader, asyncio.timeout(PATIENCE):
+            for _ in range(3):
+                assert await polled(reader.batches(), 0.001) == []
+            await reader.add(added.key)
+            while not (items := await polled(reader.batches(), 0.01)):
+                pass
+    assert [told(item) for item in items] == [1]
+
+
+async def test_a_read_on_its_way_ends_with_its_reader(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        async with Reader(redis_server.url, {stream.key: Where.NOW}, block=PATIENCE) as reader:
+            for _ in range(3):
+                assert await polled(reader.batches(), 0.001) == []
+        assert [task.get_name() for task in asyncio.all_tasks()] == [asyncio.current_task().get_name()]  # type: ignore[union-attr]
 
 
 async def test_cancelled_while_redis_is_asked_about_a_hole(redis_server: RedisServer) -> None:

@@ -68,7 +68,9 @@ def trades(redis_server: RedisServer):
 
 
 @contextlib.asynccontextmanager
-async def making(server: RedisServer, *names: str, intervals=("1m",), keep: int = 100_000, grace: float = 0):
+async def making(
+    server: RedisServer, *names: str, intervals=("1m",), keep: int = 100_000, grace: float = 0, notices=None
+):
     """The service's inside, with the catalog looked at once; ``yield``s the writer too."""
     async with Reader(server.url, block=0.05) as reader:
         writer = CandleWriter(reader.redis, keep=keep)
@@ -76,7 +78,12 @@ async def making(server: RedisServer, *names: str, intervals=("1m",), keep: int 
         candles = Candles(reader, KEYS, lengths, list(names), grace=grace, keep=keep, writer=writer)
         with server.client() as client:
             for key in client.hkeys("bridge:catalog"):
-                await candles.found(key, KEYS.parse(key))
+                try:
+                    await candles.found(key, KEYS.parse(key))
+                except ValueError as error:
+                    if notices is None:
+                        raise
+                    notices.report_problem(key, str(error))
         tasks = [asyncio.create_task(candles.follow()), asyncio.create_task(candles.keep_time(0.05))]
         try:
             yield candles, writer

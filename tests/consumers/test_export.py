@@ -315,6 +315,8 @@ def test_decimals_are_exact_or_refused(redis_server, trades) -> None:
     trades.add("trade", id="", side="buy", price="0.1234567890123456789", size="1")
     with pytest.raises(ValueError, match="price does not fit into decimals of 38 digits"):
         frames.decimals(frames.read(KEY, redis=redis_server.url), ["price"])
+    with pytest.raises(ValueError, match=r"there is no column 'nope'; there are .*price, size"):
+        frames.decimals(frames.read(KEY, redis=redis_server.url), ["nope"])
 
 
 @pytest.mark.parametrize("name", ["polars", "pandas"])

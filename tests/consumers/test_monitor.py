@@ -57,6 +57,48 @@ def samples(url: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.parametrize("spoilt", ["key", "position"])
+def test_wallets_name_a_hash_that_they_cannot_read_at_the_start(redis_server, spoilt) -> None:
+    with redis_server.client() as client:
+        stream = Stream(client, Channel.ORDERS, "main")
+        client.hset(MAIN.accounts_catalog(), stream.key, "{}")
+        wallet = MAIN.wallet("limitlex", "main")
+        if spoilt == "key":
+            client.set(wallet, "something else")
+        else:
+            client.hset(wallet, "id:orders", "no id")
+        with service("wallets", "limitlex:main", "--redis", redis_server.url, "--http", ":0") as (_, url):
+            eventually(lambda: get(f"{url}/readyz")[0] == 503, "it cannot work")
+            assert (f"{wallet}: WRONGTYPE" if spoilt == "key" else f"{stream.key}: 'no id'") in get(f"{url}/readyz")[1]
+            client.delete(wallet)
+            eventually(lambda: get(f"{url}/readyz")[0] == 200, "it works")
+
+
+def test_wallets_that_nobody_reads_end_at_what_they_find_at_the_start(redis_server) -> None:
+    with redis_server.client() as client:
+        command = [sys.executable, "-m", "bridge", "wallets", "--redis", redis_server.url]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, env={**CLEAN, "TICKBRIDGE_HTTP__PORT": "off"}
+        ) as process:
+            process.stdout.close()
+            number = 0
+
+            def ended() -> bool:
+                nonlocal number
+                number += 1
+                stream = Stream(client, Channel.BALANCES, f"a{number}")
+                balance = '{"available":"1","reserved":"0","ts":"","recv":"1"}'
+                client.hset(MAIN.wallet("limitlex", f"a{number}"), "balance:EUR", balance)
+                client.hset(MAIN.accounts_catalog(), stream.key, "{}")
+                return process.poll() is not None
+
+            try:
+                eventually(ended, "its end")
+            finally:
+                process.kill()
+            assert process.returncode == 0
+
+
 def test_what_books_serve(own_server) -> None:
     with own_server.client() as client:
         stream = Stream(client, Channel.BOOK)

@@ -56,6 +56,41 @@ def test_a_read_without_anything_new_ends_with_its_timeout(redis_server, trades)
         assert seqs(reader.read(timeout=PATIENCE)) == [1]
 
 
+def test_a_read_without_a_timeout_gets_what_is_there(redis_server, trades) -> None:
+    other = Stream(trades.client, Channel.TRADES, "ETH-EUR")
+    with SyncReader(redis_server.url, {trades.key: Position.NOW, other.key: Position.NOW}, block=PATIENCE) as reader:
+        assert reader.read(timeout=0) == []
+        trades.trades(2)
+        other.trades(1)
+        assert [(item.key, item.seq) for item in reader.read(timeout=0)] == [
+            (trades.key, 1),
+            (trades.key, 2),
+            (other.key, 1),
+        ]
+        assert reader.read(timeout=0) == []
+        trades.trade(5)
+        assert [type(item) for item in reader.read(timeout=0)] == [Hole, Entry]
+
+
+def test_short_timeouts_get_what_comes_after_them(redis_server, trades) -> None:
+    with SyncReader(redis_server.url, {trades.key: Position.START}, block=PATIENCE) as reader:
+        for timeout in (0.001, 0.001, 0.001, 0):
+            assert reader.read(timeout=timeout) == []
+        trades.trades(3)
+        assert seqs(take(reader, 3)) == [1, 2, 3]
+
+
+def test_a_read_without_a_timeout_does_not_wait_for_redis(own_server: RedisServer) -> None:
+    with own_server.client() as client:
+        stream = Stream(client, Channel.TRADES)
+        with SyncReader(own_server.url, {stream.key: Position.START}, block=0.01) as reader:
+            own_server.stop()
+            assert reader.read(timeout=0) == []
+            own_server.start()
+            stream.trades(1)
+            assert seqs(reader.read(timeout=PATIENCE)) == [1]
+
+
 def test_a_hole_is_an_item(redis_server, trades) -> None:
     trades.trade(1)
     trades.trade(3)

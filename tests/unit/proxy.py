@@ -9,7 +9,24 @@ import hiredis
 
 from bridge.chaos.proxy import Ends, Proxy
 
-__all__ = ["Particular", "Proxy"]
+__all__ = ["Distant", "Particular", "Proxy"]
+
+
+class Distant(Proxy):
+    """A proxy in front of a server that is far away: all bytes take ``delay`` seconds, in each direction."""
+
+    def __init__(self, target: int, delay: float) -> None:
+        super().__init__(target)
+        self._delay = delay
+
+    async def _carry(self, client: Ends, server: Ends) -> None:
+        await asyncio.gather(self._send(client[0], server[1]), self._send(server[0], client[1]))
+
+    async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(65536):
+            loop.call_later(self._delay, writer.write, data)
+        raise ConnectionResetError
 
 
 class Particular(Proxy):
