@@ -143,12 +143,12 @@ async def check(client: Redis, where: Where) -> None:
 
 
 async def of_replica(redis: Redis) -> exceptions.ReadOnlyError:
-    """The error of a write to a replica, with its master if Redis tells."""
+    """The error of a write to a replica: with the address of its master, if Redis tells it (`bridge.redis.errors.explain`)."""
     info: dict[str, Any] = {}
     with suppress(*FAILURES):
         info = await redis.info("replication")
-    instead = f"; use its master {info['master_host']}:{info['master_port']}" if "master_host" in info else ""
-    return exceptions.ReadOnlyError(f"this is a read-only replica{instead}")
+    master = f"{info['master_host']}:{info['master_port']}" if "master_host" in info else "which it does not name"
+    return exceptions.ReadOnlyError(master)
 
 
 class Endless(AsyncIterator[T]):

@@ -95,4 +95,4 @@ def test_a_replica_is_named_with_its_master(own_server, redis_server) -> None:
             said = next(line for line in itertools.chain([first], process.stderr) if "waiting" in line)
     address = f"redis://127.0.0.1:{own_server.port}/0"
     assert f"Redis at {address} accepts no writes, waiting: this is a read-only replica" in said
-    assert said.endswith(f"; use its master 127.0.0.1:{redis_server.port}\n")
+    assert said.endswith(f"; use its master (127.0.0.1:{redis_server.port})\n")
