@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from itertools import groupby
@@ -78,6 +79,16 @@ class _Servers(dict[str, RedisServer]):
         server.start()
         self[kind] = server
         return server
+
+
+@pytest.fixture(autouse=True)
+def _usual_garbage() -> Iterator[None]:
+    """Commands that run in the tests' process collect garbage rarely; the next test begins as any process does."""
+    usual = gc.get_threshold()
+    yield
+    if gc.get_threshold() != usual:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
