@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from bridge.config import load_settings
+from tests.certificates import pem_for
 from tests.deploy.tools import CHART, HELMS, ROOT, VERSIONS, dump_all, helm, needs, render, tool
 
 FILES = [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml"))]
@@ -142,7 +143,10 @@ def test_the_config_files_are_config_files(helm_name, file, tmp_path):
         text = config["data"]["tickbridge.yaml"]
         for mounted in sorted(set(re.findall(r"/run/tickbridge/\S+", text))):
             here = tmp_path / mounted.replace("/", "_")
-            here.write_text("rediss://user:password@redis:6379/0" if mounted.endswith("/url") else "secret")
+            if mounted.endswith((".crt", ".key")):
+                here.write_bytes(pem_for(mounted))
+            else:
+                here.write_text("rediss://user:password@redis:6379/0" if mounted.endswith("/url") else "secret")
             text = text.replace(mounted, str(here))
         path = tmp_path / "tickbridge.yaml"
         path.write_text(text)

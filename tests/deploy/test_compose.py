@@ -16,6 +16,7 @@ from bridge.config import load_settings
 from bridge.exchanges import names
 from bridge.simulator import Simulator, SimulatorConfig, exchange_named
 from consumers.web.tokens import TokenError, Tokens
+from tests.certificates import pem_for
 from tests.deploy.tools import ROOT, needs, tool
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -165,7 +166,7 @@ def test_the_demos_configs_are_those_of_the_simulators(path, tmp_path):
     text = path.read_text()
     for file in sorted(set(re.findall(r"/run/tickbridge/simulator/\S+", text))):
         here = tmp_path / Path(file).name
-        here.write_text("x")
+        here.write_bytes(pem_for(here.name))
         text = text.replace(file, str(here))
     config = tmp_path / "config.yaml"
     config.write_text(text)

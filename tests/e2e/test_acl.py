@@ -306,8 +306,8 @@ def test_mistakes(run: Run, tmp_path: Path) -> None:
         (["--user", "me"], "is for one user, not 7"),
         (["--role", "public", "--password-file", str(tmp_path / "none")], "cannot read"),
         (["--connector", "x"], "the config has none"),
-        (["--role", "public", "--namespace", "*"], "--namespace: should be letters"),
-        (["--role", "public", "--namespace", "x ~* +@all"], "--namespace: should be letters"),
+        (["--role", "public", "--namespace", "*"], "--namespace: '*' should be letters"),
+        (["--role", "public", "--namespace", "x ~* +@all"], "--namespace: 'x ~* +@all' should be letters"),
         (["--role", "public", "--user", "me on nopass +@all"], "--user: should be letters"),
     ):
         process = run("acl", *arguments)

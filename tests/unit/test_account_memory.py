@@ -81,6 +81,7 @@ class TestLateOrders:
             (("open", "0.5"), ("open", "0.4"), True),
             (("open", "0.5"), ("open", "0.6"), False),
             (("open", "0.5"), ("cancelled", "0.5"), False),
+            (("open", "0.5"), ("cancelled", "0.4"), False),
             (("open", ""), ("open", "0.1"), False),
             (("filled", "1"), ("open", "0.5"), True),
             (("cancelled", "0.5"), ("filled", "1"), True),

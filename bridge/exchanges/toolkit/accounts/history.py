@@ -84,7 +84,9 @@ class AccountMemory(FillHistory):
         known = self.newest(order.pair, order.order_id)
         if known is None or not known.status:
             return False
-        if known.status not in _OPEN or (order.filled and Decimal(order.filled) < Decimal(known.filled or "0")):
+        if known.status not in _OPEN:
+            return True
+        if order.status in _OPEN and order.filled and Decimal(order.filled) < Decimal(known.filled or "0"):
             return True
         return all(_agree(getattr(order, name), getattr(known, name)) for name in (*Order.WIRE, *Order.MORE))
 
