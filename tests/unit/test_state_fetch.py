@@ -91,6 +91,16 @@ def test_where_the_next_call_would_fail_too_none_is_made(error):
     assert (said.error, account.ends) == (error, [None])
 
 
+def test_of_several_failures_the_one_counts_that_is_of_all_calls():
+    failures = []
+    account = Account(UNKNOWN, RestError("fake", "/fills", 429, "too many", 120.0), None, steps=3)
+    account.state._failed = lambda error: failures.append(error) or []
+    account.fetch_all(account.state.begin(T0))
+    assert [error.status for error in failures] == [429]
+    assert account.state.tick(T0 + 119 * SECOND) == []
+    assert len(account.state.tick(T0 + 120 * SECOND)) == 1
+
+
 def test_the_streams_say_that_nothing_is_fetched_once_in_a_row_of_failures():
     account = Account(*[UNKNOWN] * 5, None, *[UNKNOWN] * 3)
     account.session.lively([ORDERS, FILLS], T0)

@@ -97,9 +97,10 @@ class StateFetch:
             found = (yield from steps[0](now)) if steps else []
         except RestError as error:
             found = [Said(error, f"{self._what} are not refreshed")]
-            failure = failure or error
-            if error.status not in _OF_ONE_CALL or error.kind is not ErrorKind.REST_FAILED:
-                steps = steps[:1]  # the next would fail, too
+            if error.status in _OF_ONE_CALL and error.kind is ErrorKind.REST_FAILED:
+                failure = failure or error
+            else:
+                failure, steps = error, steps[:1]  # the next would fail, too
         except BaseException:
             self._fetching = False
             self._refresh.failed(now, None)  # a mistake of ours, which the connection logs: it is wanted as before
