@@ -12,7 +12,7 @@ from bridge.feed.pauses import Pauses
 from bridge.feed.transport import has_picows
 from bridge.model import Channel, Control
 from tests.unit.core import SECOND, T0
-from tests.unit.feeding import BOOK, PAIR, TRADES, Venue, feed
+from tests.unit.feeding import BOOK, PAIR, TRADES, FakeSession, Venue, feed
 from tests.unit.publishing import until
 
 ETH = Subscription(Channel.TRADES, "ETH-EUR")
@@ -173,3 +173,11 @@ def test_how_long_a_lost_connection_is_left_alone(pauses, wait):
     for streams, until_ in pauses:
         k.begin(streams, 0, until_)
     assert k.pauses.wait([TRADES, ETH], T0) == wait
+
+
+def test_a_stream_that_is_served_again_is_not_refused():
+    session = FakeSession("ws://x")
+    session.dead([TRADES], T0, "not served")
+    assert session.refuses(TRADES)
+    session.lively([TRADES], T0 + SECOND)
+    assert not session.refuses(TRADES)

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.errors import DisplacedError
 from bridge.publish import pipeline as module
+from bridge.publish.publisher import OneServer
 from bridge.publish.recovery import Recovered
 from bridge.publish.sorting import Verdict
 from bridge.publish.state import State
@@ -292,3 +293,14 @@ async def test_streams_that_were_changed_are_examined(piped, line):
     piped.pipeline.upkeep.examine = examine
     await piped.pipeline._examine([piped.stream], line)
     assert examined == [(line, [piped.stream])]
+
+
+@pytest.mark.parametrize(("peer", "left"), [(("h", 1), False), (("h", 2), True)])
+async def test_a_connection_to_a_master_that_was_replaced_is_left(line, piped, peer, left):
+    pipeline = piped.pipeline
+    nodes = OneServer(None)
+    nodes.set_up(lambda: pipeline)
+    line.peer = peer
+    pipeline._connection = line
+    nodes.follow_master(("h", 1))
+    assert line.lost.done() is left

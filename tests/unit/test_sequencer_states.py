@@ -62,6 +62,14 @@ class TestStates:
         rig.topic.accept(structs.replace(event, ts=T0 + SECOND, recv=T0 + SECOND, **NEWS[channel]))
         assert rig.topic.live, "this the exchange has sent"
 
+    @pytest.mark.parametrize("channel", [Channel.ORDERS, Channel.FILLS])
+    def test_what_rest_tells_makes_a_stream_live_that_is_not_refused(self, channel):
+        event = order("7", "open") if channel is Channel.ORDERS else fill("f1", T0)
+        rig = Rig(channel)
+        rig.topic.down(T0, "cut")
+        rig.topic.restate([event], T0, T0 + SECOND)
+        assert rig.topic.live
+
     def test_a_takeover_repeats_no_state(self):
         """Both connections bring the same quotes while the second one warms up."""
         rig = Rig(Channel.QUOTES)
